@@ -1,0 +1,1 @@
+"""Proposals: density grids, networks and random placement."""

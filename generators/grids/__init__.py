@@ -1,0 +1,1 @@
+"""Density grids: atoms to voxels and back."""

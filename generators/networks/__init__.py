@@ -1,0 +1,1 @@
+"""Generator and critic, their layers, conditions and losses."""

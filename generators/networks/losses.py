@@ -1,0 +1,99 @@
+"""Losses of critic and generator, and gradient penalties, by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Score = Callable[[Tensor], Tensor]
+"""grids (batch, channels, \\*spatial) -> scores (batch,), with the conditions bound"""
+Penalty = Callable[[Score, Tensor, Tensor, torch.Generator], Tensor]
+"""(score, real, fake, generator) -> one number, before its weight"""
+
+SMOOTH_REAL_LABEL = 0.9
+"""one-sided label smoothing (Salimans et al., NeurIPS 2016)"""
+WEIGHT_CLIP = 0.01
+"""largest critic weight of `wgan_clip` (Arjovsky et al., ICML 2017)"""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What critic and generator minimise.
+
+    Attributes
+    ----------
+    critic : callable
+        (real scores, fake scores) -> loss.
+    generator : callable
+        (fake scores, real scores) -> loss; `real scores` is None unless `relative`.
+    penalty : callable or None
+        Its weight is a training setting.
+    clip : float or None
+        Largest magnitude of a critic weight, enforced after every critic step.
+    relative : bool
+        The generator's loss compares with real scores.
+    """
+
+    critic: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor, Tensor | None], Tensor]
+    penalty: Penalty | None = None
+    clip: float | None = None
+    relative: bool = False
+
+
+def gradient_norms(score: Score, grids: Tensor) -> Tensor:
+    """Euclidean norm of d score / d grid for every sample, (batch,), itself differentiable."""
+    grids = grids.detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(score(grids).sum(), grids, create_graph=True)
+    return gradient.flatten(1).float().norm(dim=1)
+
+
+def interpolate_samples(real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+    """Points between real and fake grids, each sample with its own uniform factor (Gulrajani et al., 2017)."""
+    factor = torch.rand(len(real), generator=generator, device=real.device, dtype=real.dtype)
+    factor = factor.view(-1, *[1] * (real.dim() - 1))
+    return torch.lerp(fake, real, factor)
+
+
+def two_sided_penalty(score: Score, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+    """Mean of (‖∇D‖ − 1)² at interpolated points (Gulrajani et al., NeurIPS 2017)."""
+    return (gradient_norms(score, interpolate_samples(real, fake, generator)) - 1.0).square().mean()
+
+
+def one_sided_penalty(score: Score, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+    """Mean of max(0, ‖∇D‖ − 1)² at interpolated points (Petzka et al., ICLR 2018)."""
+    return functional.relu(gradient_norms(score, interpolate_samples(real, fake, generator)) - 1.0).square().mean()
+
+
+def zero_centred_penalty(score: Score, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+    """R1 + R2: half the mean of ‖∇D‖² at real and at fake grids (Mescheder et al., ICML 2018)."""
+    return 0.5 * (gradient_norms(score, real).square().mean() + gradient_norms(score, fake).square().mean())
+
+
+def _bce_critic(real: Tensor, fake: Tensor) -> Tensor:
+    smooth = functional.binary_cross_entropy_with_logits(real, torch.full_like(real, SMOOTH_REAL_LABEL))
+    return smooth + functional.softplus(fake).mean()
+
+
+LOSSES: dict[str, Loss] = {
+    "wgan_gp": Loss(lambda r, f: f.mean() - r.mean(), lambda f, r: -f.mean(), two_sided_penalty),
+    "wgan_gp_one_sided": Loss(lambda r, f: f.mean() - r.mean(), lambda f, r: -f.mean(), one_sided_penalty),
+    "wgan_clip": Loss(lambda r, f: f.mean() - r.mean(), lambda f, r: -f.mean(), clip=WEIGHT_CLIP),
+    "bce": Loss(_bce_critic, lambda f, r: functional.softplus(-f).mean()),
+    "lsgan": Loss(
+        lambda r, f: 0.5 * ((r - 1.0).square().mean() + f.square().mean()),
+        lambda f, r: 0.5 * (f - 1.0).square().mean(),
+    ),
+    "hinge": Loss(
+        lambda r, f: functional.relu(1.0 - r).mean() + functional.relu(1.0 + f).mean(), lambda f, r: -f.mean()
+    ),
+    "relativistic": Loss(
+        lambda r, f: functional.softplus(f - r).mean(),
+        lambda f, r: functional.softplus(r - f).mean(),
+        zero_centred_penalty,
+        relative=True,
+    ),
+}
+"""`relativistic` with its R1 + R2 penalty is the loss of R3GAN (Huang et al., NeurIPS 2024)."""

@@ -1,0 +1,70 @@
+"""Networks for a template's window: made anew, or checked against weights on disk."""
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from generators.grids.density import frozen_density
+from generators.grids.spec import GridSpec
+from generators.networks.dcwgan import Critic, Generator, NetworkSettings
+from generators.template import Template
+from generators.training.checkpoint import WeightsError, first_difference
+
+LENGTH_TOLERANCE = 0.03
+"""Largest relative difference of window lengths and σ between weights and where they are used."""
+
+
+def build_networks(
+    template: Template,
+    spec: GridSpec,
+    settings: NetworkSettings,
+    mean_density: Sequence[float],
+    generator: torch.Generator,
+    device: str,
+) -> tuple[Generator, Critic]:
+    """Make untrained networks for a template's window, every weight drawn from `generator`."""
+    frozen = frozen_density(template, spec, dtype=torch.float32)
+    network = Generator(settings, frozen, spec.periodic, mean_density).to(device)
+    critic = Critic(settings, frozen, spec.periodic).to(device)
+    network.initialise(generator)
+    critic.initialise(generator)
+    return network, critic
+
+
+def require_fitting(description: dict[str, Any], networks: NetworkSettings, spec: GridSpec, path: Path) -> None:
+    """Raise WeightsError if weights were made for other networks or another grid; lengths may differ by 3 %."""
+    wanted = json.loads(json.dumps({"network": asdict(networks), "grid": spec.as_dict()}))
+    found = {"network": description.get("network"), "grid": description.get("grid")}
+    if not isinstance(found["network"], dict) or not isinstance(found["grid"], dict):
+        raise WeightsError(f"weights `{path}` do not say what networks they are for")
+    found, grid = copy.deepcopy(found), wanted["grid"]
+    found["grid"]["origin"] = grid["origin"]  # a frame, which the networks do not see
+    for name in ("sigma", "lengths"):
+        if _close(found["grid"].get(name), grid[name]):
+            found["grid"][name] = grid[name]
+    difference = first_difference(found, wanted)
+    if difference:
+        raise WeightsError(f"weights `{path}` do not fit: {difference}")
+
+
+def _close(found: Any, wanted: Any) -> bool:
+    pairs = (
+        zip(found, wanted, strict=True) if isinstance(wanted, list) and isinstance(found, list) else [(found, wanted)]
+    )
+    return all(isinstance(a, int | float) and abs(a - b) <= LENGTH_TOLERANCE * abs(b) for a, b in pairs)
+
+
+def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Put ``prefix.`` before every name."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def without_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors whose name begins with ``prefix.``, without it."""
+    return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}

@@ -1,0 +1,88 @@
+"""Lattice and surface energies of one potential, to be set beside those of another."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.data import atomic_numbers
+from ase.optimize import LBFGS
+
+from relax.potential import PotentialError
+from relax.references import References, measure_references
+
+SLAB_FMAX = 0.03
+"""eV/Å; leaves less than 0.3 meV/Å² in a surface energy of (110)."""
+SLAB_STEPS = 250
+
+SlabsForLattice = Callable[[float, float, float], Mapping[str, Atoms]]
+"""Given a, c (Å) and u: symmetric slabs with two equal faces, by the name of their termination."""
+
+
+@dataclass(frozen=True)
+class SurfaceFigures:
+    """What a potential says of the crystal and its surfaces.
+
+    Attributes
+    ----------
+    references : References
+    gamma : mapping of str to float
+        Relaxed surface energies in eV/Å² at Δμ_O = 0 against half of the potential's own O2 energy.
+    excess_oxygen : mapping of str to int
+        N_O − 2 N_metal of both faces together.
+    area : float
+        Å² of one face, the same for all.
+    """
+
+    references: References
+    gamma: Mapping[str, float]
+    excess_oxygen: Mapping[str, int]
+    area: float
+
+    def crossover(self, poorer: str, richer: str) -> float:
+        """Δμ_O in eV above which the termination with more oxygen is the more stable one.
+
+        Raises
+        ------
+        PotentialError
+            If `richer` has no more oxygen than `poorer`.
+        """
+        more = self.excess_oxygen[richer] - self.excess_oxygen[poorer]
+        if more <= 0:
+            raise PotentialError(f"termination {richer!r} must have more oxygen than {poorer!r}")
+        return 2 * self.area * (self.gamma[richer] - self.gamma[poorer]) / more
+
+
+def surface_figures(
+    calculator: Calculator, digest: str, bulk_atoms: Atoms, slabs_for: SlabsForLattice
+) -> SurfaceFigures:
+    """Relax crystal, molecule, metal, and symmetric slabs cut from the potential's own crystal.
+
+    Parameters
+    ----------
+    digest : str
+        The potential's hash or name, for the record.
+    bulk_atoms : ase.Atoms
+        Conventional rutile cell, metal first.
+    slabs_for : SlabsForLattice
+
+    Raises
+    ------
+    PotentialError
+        If something does not relax.
+    """
+    references = measure_references(calculator, digest, bulk_atoms)
+    metal_number = atomic_numbers[bulk_atoms.get_chemical_symbols()[0]]
+    gamma, excess, area = {}, {}, 0.0
+    for name, slab in slabs_for(references.a, references.c, references.u).items():
+        slab = slab.copy()
+        slab.calc = calculator
+        if not LBFGS(slab, logfile=None, maxstep=0.1).run(fmax=SLAB_FMAX, steps=SLAB_STEPS):
+            raise PotentialError(f"slab {name!r} does not relax to {SLAB_FMAX} eV/Å in {SLAB_STEPS} steps")
+        n_metal = int(np.count_nonzero(slab.numbers == metal_number))
+        excess[name] = int(np.count_nonzero(slab.numbers == atomic_numbers["O"])) - 2 * n_metal
+        area = float(np.linalg.norm(np.cross(slab.cell[0], slab.cell[1])))
+        grand = float(slab.get_potential_energy()) - n_metal * references.energy_bulk - excess[name] * references.energy_o2 / 2
+        gamma[name] = grand / (2 * area)
+    return SurfaceFigures(references, gamma, excess, area)

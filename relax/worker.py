@@ -1,0 +1,173 @@
+"""The tasks that run in worker processes: plain values in, plain values out.
+
+A faulty candidate comes back with a reason code. A faulty set-up (no such potential, wrong settings) raises. Only an
+answer that comes back counts as success: the GAP's library can end a process with exit code 0 and no exception.
+"""
+
+import os
+
+# The GAP library and numpy read it when they are loaded; one task has one core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.constraints import FixAtoms
+
+from relax.checks import CheckLimits, check_input, check_output
+from relax.potential import CountingCalculator, PotentialSpec, build_calculator, potential_hash, species
+from relax.references import measure_references
+from relax.relaxation import RelaxationSettings, StopCriterion, relax
+
+_built: dict[str, CountingCalculator] = {}
+"""This process's potential by its hash; a change of potential replaces it."""
+
+
+def relax_task(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Relax one structure.
+
+    Parameters
+    ----------
+    payload : mapping
+        ``potential`` (`PotentialSpec.as_dict`), ``numbers`` (n_atoms,), ``positions`` (n_atoms, 3) in Å, ``cell``
+        (3, 3) in Å, ``pbc`` (3,), ``frozen`` (n_frozen,) indices; optional: ``settings`` (`RelaxationSettings` as a
+        dictionary), ``criteria`` (list of {``import_path``, ``arguments``} whose call returns a `StopCriterion`),
+        ``variance`` (true: also the GAP's `local_gap_variance` of the final structure).
+
+    Returns
+    -------
+    dict
+        The fields of `relax.relaxation.RelaxationResult` and ``potential_hash``; with ``variance`` also
+        ``local_variance`` (n_atoms,) in eV², absent if nothing was evaluated.
+
+    Raises
+    ------
+    ValueError
+        For a faulty set-up.
+    """
+    spec, calculator, digest = _potential(payload)
+    settings = relaxation_settings(payload.get("settings", {}))
+    criteria = [_criterion(one) for one in payload.get("criteria", ())]
+    atoms = _atoms(payload)
+    result = relax(atoms, calculator, settings, criteria, species(spec))
+    answer = {**vars(result), "potential_hash": digest}
+    if payload.get("variance") and np.isfinite(result.energy):
+        atoms.positions = result.positions
+        answer["local_variance"] = calculator.local_variance(atoms)
+    return answer
+
+
+def evaluate_task(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Energies and forces of structures as they are.
+
+    Parameters
+    ----------
+    payload : mapping
+        ``potential`` and ``structures``, a list of mappings with ``numbers``, ``positions``, ``cell`` and ``pbc`` as
+        for `relax_task`.
+
+    Returns
+    -------
+    dict
+        ``energies`` (n,) in eV with NaN where there is none, ``forces`` (list of (n_atoms, 3), eV/Å), ``reasons`` (list
+        of reason codes or None), ``force_calls`` and ``potential_hash``.
+
+    Raises
+    ------
+    ValueError
+        For a faulty set-up.
+    """
+    spec, calculator, digest = _potential(payload)
+    energies, all_forces, reasons = [], [], []
+    before = calculator.force_calls
+    for structure in payload["structures"]:
+        atoms = _atoms(structure)
+        energy, forces = np.nan, np.full((len(atoms), 3), np.nan)
+        reason = check_input(atoms, species(spec))
+        if reason is None:
+            atoms.calc = calculator
+            energy, forces = float(atoms.get_potential_energy()), atoms.get_forces(apply_constraint=False)
+            reason = check_output(energy, forces)
+        energies.append(energy)
+        all_forces.append(forces)
+        reasons.append(reason)
+    return {
+        "energies": np.array(energies),
+        "forces": all_forces,
+        "reasons": reasons,
+        "force_calls": calculator.force_calls - before,
+        "potential_hash": digest,
+    }
+
+
+def reference_task(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Energies of crystal, metal and molecule by the same potential.
+
+    Parameters
+    ----------
+    payload : mapping
+        ``potential``, ``bulk`` (a mapping with ``numbers``, ``positions``, ``cell`` and ``pbc``) and
+        ``metal_structure`` as `ase.build.bulk` names it.
+
+    Returns
+    -------
+    dict
+        The fields of `relax.references.References`.
+
+    Raises
+    ------
+    ValueError
+        If the potential cannot be made or a relaxation does not converge.
+    """
+    _, calculator, digest = _potential(payload)
+    return asdict(measure_references(calculator, digest, _atoms(payload["bulk"]), payload["metal_structure"]))
+
+
+def relaxation_settings(values: Mapping[str, Any]) -> RelaxationSettings:
+    """Settings from a dictionary, as `dataclasses.asdict` or JSON give it.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name or a value out of range.
+    """
+    values = dict(values)
+    unknown = sorted(set(values) - set(RelaxationSettings.__dataclass_fields__))
+    if unknown:
+        known = sorted(RelaxationSettings.__dataclass_fields__)
+        raise ValueError(f"`relaxation.{unknown[0]}` is not a setting; there are {known}")
+    if isinstance(values.get("limits"), Mapping):
+        values["limits"] = CheckLimits(**values["limits"])
+    if values.get("window") is not None:
+        values["window"] = tuple(values["window"])
+    return RelaxationSettings(**values)
+
+
+def _potential(payload: Mapping[str, Any]) -> tuple[PotentialSpec, CountingCalculator, str]:
+    spec = PotentialSpec(**payload["potential"])
+    digest = potential_hash(spec)
+    if digest not in _built:
+        _built.clear()
+        _built[digest] = build_calculator(spec)
+    return spec, _built[digest], digest
+
+
+def _atoms(payload: Mapping[str, Any]) -> Atoms:
+    atoms = Atoms(
+        numbers=np.asarray(payload["numbers"], dtype=int),
+        positions=np.asarray(payload["positions"], dtype=float).reshape(-1, 3),
+        cell=np.asarray(payload["cell"], dtype=float),
+        pbc=payload["pbc"],
+    )
+    if len(payload.get("frozen", ())):
+        atoms.set_constraint(FixAtoms(indices=np.asarray(payload["frozen"], dtype=int)))
+    return atoms
+
+
+def _criterion(description: Mapping[str, Any]) -> StopCriterion:
+    module_name, _, name = description["import_path"].partition(":")
+    return getattr(importlib.import_module(module_name), name)(**description.get("arguments", {}))

@@ -1,0 +1,1 @@
+"""An autonomous searcher for surface terminations of rutile oxides."""

@@ -1,0 +1,141 @@
+"""The GAN arm: an iteration's training, its weights and metrics in the ledger, a source to sample from."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from generators.gan import WEIGHTS_NAME, GanProposer
+from generators.grids.backmapping import BackmappingSettings
+from generators.networks.conditioning import ConditionSpec
+from generators.networks.dcwgan import NetworkSettings
+from generators.proposal import TrainingRecord
+from generators.training.loop import TrainingFailed
+from generators.training.settings import TrainingSettings
+from searcher.campaign.campaign import Campaign
+from searcher.campaign.candidate import spawn_seed
+from searcher.campaign.problem import SurfaceProblem
+from searcher.campaign.progress import counting
+from searcher.campaign.snapshot import Snapshot
+from searcher.campaign.verification import file_hash
+from searcher.campaign.warm_start import WEIGHTS
+from searcher.config import ArmSection, CampaignConfig
+from searcher.errors import InputError, SearchFailed, StoppedOnRequest
+
+METRIC_NAMES = ("critic_loss", "generator_loss", "wasserstein", "penalty", "critic_gradient", "generator_gradient")
+
+
+def network_settings(config: CampaignConfig, problem: SurfaceProblem) -> NetworkSettings:
+    """Layout and conditions of the networks: energy class and oxygen count.
+
+    Raises
+    ------
+    InputError
+        For an unknown or unfit setting.
+    """
+    conditions = (
+        ConditionSpec("energy_class", "class", problem.classes.n_classes),
+        ConditionSpec("n_oxygen", "class", problem.counts["O"][1] + 1),
+    )
+    try:
+        return NetworkSettings(conditions=conditions, **_tuples(config.network.settings))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"`network.settings`: {error}") from None
+
+
+def training_settings(config: CampaignConfig) -> TrainingSettings:
+    """Settings of one iteration's training.
+
+    Raises
+    ------
+    InputError
+        For an unknown or unfit setting.
+    """
+    try:
+        return TrainingSettings(
+            **{"threads": config.execution.training_threads, **_tuples(config.training.settings)}
+        )
+    except (TypeError, ValueError) as error:
+        raise InputError(f"`training.settings`: {error}") from None
+
+
+def learned_generator(
+    campaign: Campaign,
+    problem: SurfaceProblem,
+    snapshot: Snapshot,
+    arm: ArmSection,
+    records: list[TrainingRecord],
+    console: Console,
+) -> GanProposer:
+    """Train, or read the weights if this iteration's training is already in the ledger.
+
+    Raises
+    ------
+    SearchFailed
+        If the training set is empty or its numbers stop being finite.
+    StoppedOnRequest
+        Between two steps, if asked for; the last checkpoint is resumed from.
+    """
+    iteration, ledger, stage = snapshot.iteration, campaign.ledger, f"train:{arm.name}"
+    folder = campaign.iteration_folder(iteration) / f"training-{arm.name}"
+    networks, settings = network_settings(campaign.config, problem), training_settings(campaign.config)
+    backmapping = BackmappingSettings(r2_min=campaign.config.grid.min_r2)
+    recorded = ledger.stage(iteration, stage)
+    if recorded is not None:
+        weights = campaign.folder / recorded["weights"]
+        return GanProposer(problem.template, problem.grid, networks, settings, backmapping, warm_start=weights)
+    records = [r for r in records if r.condition["n_oxygen"] <= problem.counts["O"][1]]
+    if not records:
+        raise SearchFailed("the training set is empty: no seed lies inside the template's free range")
+    metrics: list[tuple[str, int, float]] = []
+    with counting(console, f"training {arm.name} on {len(records)} structures", settings.steps) as advance:
+
+        def follow(values: Any) -> None:
+            step = int(values["step"])
+            metrics.extend((n, step, float(values[n])) for n in METRIC_NAMES if np.isfinite(values.get(n, np.nan)))
+            advance(1)
+            if campaign.stop.is_set():
+                raise StoppedOnRequest("stopped on request; `searcher run` with the same file goes on")
+
+        source = GanProposer(
+            problem.template,
+            problem.grid,
+            networks,
+            settings,
+            backmapping,
+            folder=folder,
+            warm_start=_weights_to_start_from(campaign, iteration, stage),
+            progress=follow,
+        )
+        try:
+            source.fit(records, np.random.default_rng(spawn_seed(campaign.config.seed, iteration, arm.name, -1)))
+        except TrainingFailed as error:
+            raise SearchFailed(f"training of arm `{arm.name}` in iteration {iteration} failed: {error}") from error
+    weights = folder / WEIGHTS_NAME
+    with ledger.transaction():
+        ledger.add_metrics(iteration, metrics)
+        ledger.finish_stage(
+            iteration,
+            stage,
+            {
+                "weights": str(weights.relative_to(campaign.folder)),
+                "sha256": file_hash(weights),
+                "records": len(records),
+                "snapshot": snapshot.hash,
+            },
+        )
+    return source
+
+
+def _weights_to_start_from(campaign: Campaign, iteration: int, stage: str) -> Path | None:
+    for earlier in range(iteration - 1, -1, -1):
+        recorded = campaign.ledger.stage(earlier, stage)
+        if recorded is not None:
+            return campaign.folder / recorded["weights"]
+    warm_start = campaign.config.network.warm_start
+    return Path(warm_start) / WEIGHTS if warm_start else None
+
+
+def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}

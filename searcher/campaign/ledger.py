@@ -1,0 +1,332 @@
+"""The truth about a campaign: one SQLite database, written by one driver."""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from searcher.campaign.candidate import Candidate, Gate, slab
+from searcher.errors import StorageError
+
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_S = 30.0
+
+SCHEMA = """
+CREATE TABLE fact (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE structure (
+    key TEXT PRIMARY KEY, n_atoms INTEGER NOT NULL, n_frozen INTEGER NOT NULL, data BLOB NOT NULL
+);
+CREATE TABLE candidate (
+    id TEXT PRIMARY KEY, iteration INTEGER NOT NULL, arm TEXT NOT NULL, "index" INTEGER NOT NULL, seed INTEGER NOT NULL,
+    passed INTEGER NOT NULL, verdict TEXT NOT NULL, reason TEXT, condition TEXT NOT NULL, confidence REAL,
+    proposed TEXT REFERENCES structure(key), relaxed TEXT REFERENCES structure(key),
+    force_calls INTEGER NOT NULL, fmax REAL, gamma_zero REAL, gamma_slope REAL, energy_class INTEGER,
+    kappa REAL, nearest TEXT, above_envelope REAL, label TEXT
+);
+CREATE INDEX candidate_by_arm ON candidate (iteration, arm);
+CREATE TABLE energy (
+    candidate TEXT NOT NULL REFERENCES candidate(id), potential TEXT NOT NULL, energy REAL NOT NULL,
+    PRIMARY KEY (candidate, potential)
+);
+CREATE TABLE snapshot (
+    candidate TEXT NOT NULL REFERENCES candidate(id), call INTEGER NOT NULL, structure TEXT NOT NULL,
+    energy REAL NOT NULL, PRIMARY KEY (candidate, call)
+);
+CREATE TABLE stage (
+    iteration INTEGER NOT NULL, name TEXT NOT NULL, detail TEXT NOT NULL, PRIMARY KEY (iteration, name)
+);
+CREATE TABLE metric (
+    iteration INTEGER NOT NULL, name TEXT NOT NULL, step INTEGER NOT NULL, value REAL NOT NULL,
+    PRIMARY KEY (iteration, name, step)
+);
+"""
+
+COLUMNS = tuple(f.name for f in fields(Candidate))
+QUOTED = ", ".join(f'"{name}"' for name in COLUMNS)
+
+
+class Ledger:
+    """Candidates, structures, energies, stages and metrics of one campaign.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The database file.
+    read_only : bool
+        Open for reading while a driver may be writing.
+
+    Raises
+    ------
+    StorageError
+        If the file is missing, damaged or of another schema version.
+    """
+
+    def __init__(self, path: Path, read_only: bool = False) -> None:
+        if not path.is_file():
+            raise StorageError(f"`{path}` does not exist: this folder holds no campaign")
+        mode = "?mode=ro" if read_only else ""
+        self._connection = sqlite3.connect(
+            f"file:{path}{mode}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
+        )
+        self.path = path
+        try:
+            if not read_only:
+                self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.execute("PRAGMA foreign_keys=ON")
+            version = self.fact("schema_version")
+        except sqlite3.DatabaseError as error:
+            raise StorageError(f"`{path}` is not a readable ledger ({error}); restore it from a copy") from None
+        if version != SCHEMA_VERSION:
+            raise StorageError(f"`{path}` has schema version {version} but this program reads {SCHEMA_VERSION}")
+
+    @classmethod
+    def create(cls, path: Path, facts: Mapping[str, Any]) -> "Ledger":
+        """A new ledger with its first facts, complete or not there at all."""
+        draft = path.with_name(path.name + ".new")
+        draft.unlink(missing_ok=True)
+        connection = sqlite3.connect(draft, isolation_level=None)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.executescript("BEGIN;" + SCHEMA + "COMMIT;")
+        rows = [(key, json.dumps(value)) for key, value in {**facts, "schema_version": SCHEMA_VERSION}.items()]
+        connection.executemany("INSERT INTO fact VALUES (?, ?)", rows)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+        draft.replace(path)
+        return cls(path)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything inside is written, or nothing is."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    # facts and stages
+
+    def fact(self, key: str, default: Any = None) -> Any:
+        row = self._connection.execute("SELECT value FROM fact WHERE key = ?", (key,)).fetchone()
+        return default if row is None else json.loads(row[0])
+
+    def set_fact(self, key: str, value: Any) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (key, json.dumps(value)))
+
+    def stage(self, iteration: int, name: str) -> dict[str, Any] | None:
+        """What a finished stage recorded, or None if it is not finished."""
+        row = self._connection.execute(
+            "SELECT detail FROM stage WHERE iteration = ? AND name = ?", (iteration, name)
+        ).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def finish_stage(self, iteration: int, name: str, detail: Mapping[str, Any]) -> None:
+        self._connection.execute("INSERT INTO stage VALUES (?, ?, ?)", (iteration, name, json.dumps(detail)))
+
+    def stages(self) -> list[tuple[int, str, dict[str, Any]]]:
+        rows = self._connection.execute("SELECT iteration, name, detail FROM stage ORDER BY iteration, rowid")
+        return [(iteration, name, json.loads(detail)) for iteration, name, detail in rows]
+
+    # structures
+
+    def put_structure(self, atoms: Atoms) -> str:
+        """Store a slab and return its key, the checksum of its content."""
+        n_frozen = int(np.count_nonzero(atoms.get_tags() == 0))
+        data = _encode(atoms)
+        key = hashlib.sha256(data).hexdigest()
+        self._connection.execute(
+            "INSERT OR IGNORE INTO structure VALUES (?, ?, ?, ?)", (key, len(atoms), n_frozen, data)
+        )
+        return key
+
+    def structure(self, key: str) -> Atoms:
+        """A stored slab.
+
+        Raises
+        ------
+        StorageError
+            If it is missing or its content does not match its checksum.
+        """
+        row = self._connection.execute("SELECT n_atoms, n_frozen, data FROM structure WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            raise StorageError(f"structure `{key[:12]}` is missing from `{self.path}`")
+        n_atoms, n_frozen, data = row
+        if hashlib.sha256(data).hexdigest() != key:
+            raise StorageError(f"structure `{key[:12]}` in `{self.path}` does not match its checksum: it is damaged")
+        return _decode(data, n_atoms, n_frozen)
+
+    def structure_keys(self) -> list[str]:
+        return [key for (key,) in self._connection.execute("SELECT key FROM structure ORDER BY key")]
+
+    # candidates
+
+    def add_candidates(self, candidates: Iterable[Candidate]) -> None:
+        marks = ", ".join("?" for _ in COLUMNS)
+        self._connection.executemany(
+            f"INSERT INTO candidate ({QUOTED}) VALUES ({marks})", [_row(candidate) for candidate in candidates]
+        )
+
+    def update_candidate(self, candidate: Candidate) -> None:
+        """Write a candidate's progress.
+
+        Raises
+        ------
+        StorageError
+            If the stored candidate is finished, or the update would take it back through a gate.
+        """
+        stored = self.candidate(candidate.id)
+        if stored.finished:
+            raise StorageError(f"candidate `{candidate.id}` is {stored.verdict}: a finished candidate cannot change")
+        if candidate.passed < stored.passed:
+            raise StorageError(f"candidate `{candidate.id}` has passed {stored.passed.name} and cannot go back")
+        assignments = ", ".join(f'"{name}" = ?' for name in COLUMNS)
+        self._connection.execute(
+            f"UPDATE candidate SET {assignments} WHERE id = ?", (*_row(candidate), candidate.id)
+        )
+
+    def candidate(self, candidate: str) -> Candidate:
+        """One candidate by id.
+
+        Raises
+        ------
+        StorageError
+            If there is none.
+        """
+        row = self._connection.execute(f"SELECT {QUOTED} FROM candidate WHERE id = ?", (candidate,)).fetchone()
+        if row is None:
+            raise StorageError(f"candidate `{candidate}` is not in `{self.path}`")
+        return _candidate(row)
+
+    def candidates(
+        self,
+        iteration: int | None = None,
+        arm: str | None = None,
+        verdict: str | None = None,
+        reached: Gate = Gate.PROPOSED,
+        before: int | None = None,
+    ) -> list[Candidate]:
+        """Candidates by id.
+
+        Parameters
+        ----------
+        reached : Gate
+            Only those that have passed this gate.
+        before : int, optional
+            Only those of earlier iterations.
+        """
+        clauses: list[str] = ["passed >= ?"]
+        values: list[Any] = [int(reached)]
+        for clause, value in (
+            ("iteration = ?", iteration), ("arm = ?", arm), ("verdict = ?", verdict), ("iteration < ?", before)
+        ):  # fmt: skip
+            if value is not None:
+                clauses.append(clause)
+                values.append(value)
+        rows = self._connection.execute(
+            f"SELECT {QUOTED} FROM candidate WHERE {' AND '.join(clauses)} ORDER BY id", values
+        )
+        return [_candidate(row) for row in rows]
+
+    def set_energy(self, candidate: str, potential: str, energy: float) -> None:
+        self._connection.execute("INSERT INTO energy VALUES (?, ?, ?)", (candidate, potential, energy))
+
+    def energy(self, candidate: str, potential: str) -> float | None:
+        row = self._connection.execute(
+            "SELECT energy FROM energy WHERE candidate = ? AND potential = ?", (candidate, potential)
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def add_snapshots(self, candidate: str, snapshots: Sequence[tuple[int, str, float]]) -> None:
+        """Structures along a relaxation: (force call, structure key, energy in eV)."""
+        self._connection.executemany(
+            "INSERT INTO snapshot VALUES (?, ?, ?, ?)", [(candidate, *snapshot) for snapshot in snapshots]
+        )
+
+    def snapshots(self, candidate: str) -> list[tuple[int, str, float]]:
+        """(force call, structure key, energy in eV) of a candidate's relaxation, in order."""
+        return self._connection.execute(
+            "SELECT call, structure, energy FROM snapshot WHERE candidate = ? ORDER BY call", (candidate,)
+        ).fetchall()
+
+    # counts and metrics
+
+    def funnel(self, arm: str, iteration: int | None = None) -> dict[str, int]:
+        """How many of an arm's candidates passed each gate, and its force calls; the preparation does not count."""
+        found = [c for c in self.candidates(arm=arm, iteration=iteration) if c.iteration >= 0]
+        counts = {gate.name.lower(): sum(c.passed >= gate for c in found) for gate in Gate}
+        return {**counts, "force_calls": sum(c.force_calls for c in found)}
+
+    def arms(self) -> list[str]:
+        """Names of arms that have proposed something, in order of name."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT arm FROM candidate WHERE iteration >= 0 ORDER BY arm"
+        )
+        return [arm for (arm,) in rows]
+
+    def reasons(self) -> list[tuple[str, str, int]]:
+        """(arm, reason, count) of everything that was not accepted."""
+        return self._connection.execute(
+            "SELECT arm, reason, COUNT(*) FROM candidate WHERE reason IS NOT NULL GROUP BY arm, reason ORDER BY arm, 3 DESC"
+        ).fetchall()
+
+    def add_metrics(self, iteration: int, metrics: Iterable[tuple[str, int, float]]) -> None:
+        """(name, step, value) rows; a repeated step replaces the former value."""
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO metric VALUES (?, ?, ?, ?)", [(iteration, *metric) for metric in metrics]
+        )
+
+    def metrics(self, iteration: int) -> dict[str, list[tuple[int, float]]]:
+        """(step, value) pairs by metric name."""
+        found: dict[str, list[tuple[int, float]]] = {}
+        for name, step, value in self._connection.execute(
+            "SELECT name, step, value FROM metric WHERE iteration = ? ORDER BY name, step", (iteration,)
+        ):
+            found.setdefault(name, []).append((step, value))
+        return found
+
+    def integrity(self) -> list[str]:
+        """What SQLite finds wrong with the file."""
+        found = [text for (text,) in self._connection.execute("PRAGMA integrity_check")]
+        return [] if found == ["ok"] else found
+
+
+def _encode(atoms: Atoms) -> bytes:
+    arrays = (
+        np.asarray(atoms.numbers, dtype="<i4"),
+        np.asarray(atoms.positions, dtype="<f8"),
+        np.asarray(atoms.cell.array, dtype="<f8"),
+        np.asarray(atoms.get_tags(), dtype="<i4"),
+    )
+    return b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
+
+
+def _decode(data: bytes, n_atoms: int, n_frozen: int) -> Atoms:
+    numbers = np.frombuffer(data, "<i4", n_atoms)
+    positions = np.frombuffer(data, "<f8", 3 * n_atoms, 4 * n_atoms).reshape(-1, 3)
+    cell = np.frombuffer(data, "<f8", 9, 28 * n_atoms).reshape(3, 3)
+    return slab(numbers.copy(), positions.copy(), cell.copy(), n_frozen)
+
+
+def _row(candidate: Candidate) -> tuple[Any, ...]:
+    values = {name: getattr(candidate, name) for name in COLUMNS}
+    values["passed"] = int(candidate.passed)
+    values["condition"] = json.dumps(dict(candidate.condition), sort_keys=True)
+    return tuple(values.values())
+
+
+def _candidate(row: Sequence[Any]) -> Candidate:
+    values = dict(zip(COLUMNS, row, strict=True))
+    values["passed"] = Gate(values["passed"])
+    values["condition"] = json.loads(values["condition"])
+    return Candidate(**values)

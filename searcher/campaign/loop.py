@@ -1,0 +1,58 @@
+"""The search itself: iterations until a budget or a stop rule ends it."""
+
+import time
+from collections.abc import Callable
+
+from rich.console import Console
+
+from searcher.campaign import stages
+from searcher.campaign.campaign import Campaign
+from searcher.campaign.preparation import prepare
+from searcher.campaign.snapshot import take_snapshot
+from searcher.errors import StoppedOnRequest
+
+AfterIteration = Callable[[Campaign, int], None]
+
+
+def run_campaign(campaign: Campaign, console: Console, after_iteration: AfterIteration) -> None:
+    """Go on from what the ledger holds until the configured number of iterations is done.
+
+    Parameters
+    ----------
+    after_iteration : callable
+        Called when the preparation (iteration −1) or an iteration has ended, for what hangs on the ledger.
+
+    Raises
+    ------
+    StoppedOnRequest
+        If a signal or the wall time asked for it; everything finished is recorded.
+    """
+    started = time.monotonic()
+    problem = prepare(campaign, console)
+    after_iteration(campaign, -1)
+    for iteration in range(campaign.config.budget.iterations):
+        if campaign.ledger.stage(iteration, "close") is not None:
+            continue
+        _stop_if_asked(campaign, started)
+        console.print(f"[bold]iteration {iteration}[/bold]")
+        began = time.monotonic()
+        snapshot = take_snapshot(campaign.ledger, iteration)
+        shares = stages.plan(campaign, iteration)
+        for arm in campaign.config.arms:
+            stages.propose(campaign, problem, snapshot, arm, shares[arm.name], console)
+            _stop_if_asked(campaign, started)
+        stages.relax(campaign, problem, iteration, console)
+        stages.judge_iteration(campaign, problem, snapshot, console)
+        with campaign.ledger.transaction():
+            campaign.ledger.finish_stage(
+                iteration, "close", {"snapshot": snapshot.hash, "seconds": round(time.monotonic() - began, 1)}
+            )
+        after_iteration(campaign, iteration)
+
+
+def _stop_if_asked(campaign: Campaign, started: float) -> None:
+    hours = campaign.config.budget.wall_time_hours
+    if hours is not None and time.monotonic() - started > hours * 3600:
+        raise StoppedOnRequest(f"the wall time of {hours:g} h is used up; `searcher run` goes on")
+    if campaign.stop.is_set():
+        raise StoppedOnRequest("stopped on request; `searcher run` with the same file goes on")

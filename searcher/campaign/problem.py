@@ -1,0 +1,129 @@
+"""The fixed frame of a campaign: the surface that is searched and how its energies are measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.symbols import Symbols
+
+from generators.grids.spec import GridSpec, check_resolution
+from generators.template import Template
+from searcher.config import CampaignConfig
+from searcher.errors import InputError
+from searcher.scoring.descriptors import SoapSettings
+from searcher.scoring.energy_classes import EnergyClasses
+from searcher.scoring.thermodynamics import Line, gamma_one_sided, height_above_envelope
+from searcher.scoring.validity import ValidityThresholds
+from searcher.structures.crystal import Crystal
+from searcher.structures.templates import TemplateSettings, build_template
+
+MEV = 1e-3
+
+
+@dataclass(frozen=True)
+class ReferenceEnergies:
+    """Bulk and oxygen of one potential, in eV and Å."""
+
+    a: float
+    c: float
+    u: float
+    energy_bulk: float
+    """per formula unit"""
+    half_energy_o2: float
+    formation_energy: float | None = None
+    """of the oxide per formula unit, where the metal was computed"""
+
+
+@dataclass(frozen=True)
+class SurfaceProblem:
+    """Template, references and rules; a pure function of configuration and reference energies."""
+
+    metal: str
+    template: Template
+    references: ReferenceEnergies
+    grid: GridSpec
+    thresholds: ValidityThresholds
+    soap: SoapSettings
+    classes: EnergyClasses
+    delta_mu_o: float
+    counts: Mapping[str, tuple[int, int]]
+    """allowed free atoms per element, smallest and largest"""
+
+    def gamma(self, atoms: Atoms, energy: float) -> Line:
+        """γ(Δμ_O) of a slab on the template with its energy in eV."""
+        symbols = Symbols(atoms.numbers).indices()
+        counts = {symbol: len(rows) for symbol, rows in symbols.items()}
+        return gamma_one_sided(energy, counts, self.references, self.template.area, self.template.gamma_bottom)
+
+    def energy_class(self, line: Line, seeds: Mapping[str, Line]) -> int:
+        """Class of a line by its height above the relaxed seeds."""
+        return self.classes.classify(height_above_envelope(line, seeds, self.delta_mu_o))
+
+    def excess_oxygen_per_area(self, atoms: Atoms) -> float:
+        """(N_O − 2 N_metal) per Å²."""
+        oxygen = int(np.count_nonzero(atoms.numbers == 8))
+        return (oxygen - 2 * (len(atoms) - oxygen)) / self.template.area
+
+    def counts_allowed(self, numbers: np.ndarray) -> bool:
+        """Whether the free atoms are within the stated ranges."""
+        oxygen = int(np.count_nonzero(numbers == 8))
+        metal = len(numbers) - oxygen
+        (o_low, o_high), (m_low, m_high) = self.counts["O"], self.counts[self.metal]
+        return o_low <= oxygen <= o_high and m_low <= metal <= m_high
+
+
+def template_settings(config: CampaignConfig) -> TemplateSettings:
+    """The configured division of the slab."""
+    surface = config.surface
+    return TemplateSettings(
+        frozen_thickness=surface.frozen_thickness,
+        free_repeats=surface.free_repeats,
+        slack_below=surface.slack_below,
+        slack_above=surface.slack_above,
+        vacuum=surface.vacuum,
+    )
+
+
+def build_problem(config: CampaignConfig, references: ReferenceEnergies, gamma_bottom: float) -> SurfaceProblem:
+    """Lay out the surface on the potential's own lattice.
+
+    Raises
+    ------
+    InputError
+        If grid, thresholds, counts or classes do not fit the surface.
+    """
+    crystal = Crystal(config.material.metal, references.a, references.c, references.u)
+    template = build_template(
+        crystal, config.surface.facet, config.surface.repeat, template_settings(config), gamma_bottom
+    )
+    metal = config.material.metal
+    try:
+        thresholds = ValidityThresholds(**config.validity)
+        grid = GridSpec.for_window(template, config.grid.shape, ("O", metal), config.grid.sigma)
+        closest = thresholds.o_o_molecular if thresholds.accept_molecular_o else thresholds.o_o_clustered
+        check_resolution(grid, closest, config.grid.allow_coarse)
+        classes = EnergyClasses(tuple(edge * MEV for edge in config.conditioning.edges_mev_per_A2))
+    except (TypeError, ValueError) as error:
+        raise InputError(str(error)) from error
+    return SurfaceProblem(
+        metal=metal,
+        template=template,
+        references=references,
+        grid=grid,
+        thresholds=thresholds,
+        soap=SoapSettings(species=("O", metal)),
+        classes=classes,
+        delta_mu_o=config.conditioning.delta_mu_o,
+        counts=_counts(config, template),
+    )
+
+
+def _counts(config: CampaignConfig, template: Template) -> dict[str, tuple[int, int]]:
+    metal = config.material.metal
+    reference = template.reference_counts
+    metal_range = config.surface.metal_count or (reference[metal], reference[metal])
+    oxygen_range = config.surface.oxygen_count or (reference["O"] // 2, 3 * reference["O"] // 2)
+    if metal_range[1] + oxygen_range[1] == 0:
+        raise InputError("`surface.metal_count` and `surface.oxygen_count` allow no free atom at all")
+    return {metal: metal_range, "O": oxygen_range}

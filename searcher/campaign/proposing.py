@@ -1,0 +1,75 @@
+"""Each arm's source of proposals: what it learns from, and how it is asked."""
+
+from itertools import product
+
+import numpy as np
+from rich.console import Console
+
+from generators.proposal import Condition, Proposal, Proposer, TrainingRecord
+from generators.random_placement import RandomPlacement
+from searcher.campaign.campaign import Campaign
+from searcher.campaign.candidate import spawn_seed
+from searcher.campaign.gan_arm import learned_generator
+from searcher.campaign.preparation import seed_lines
+from searcher.campaign.problem import SurfaceProblem
+from searcher.campaign.snapshot import Snapshot
+from searcher.campaign.training_set import select_training_set
+from searcher.config import ArmSection
+from searcher.scoring.validity import ValidityThresholds
+
+
+def training_records(campaign: Campaign, problem: SurfaceProblem, snapshot: Snapshot) -> list[TrainingRecord]:
+    """The iteration's training set."""
+    seeds, config = seed_lines(campaign), campaign.config
+    return select_training_set(
+        snapshot,
+        campaign.ledger.structure,
+        problem.template,
+        lambda line: problem.energy_class(line, seeds),
+        [arm.name for arm in config.arms if arm.feeds_training],
+        config.training.snapshots_per_structure,
+        config.training.largest_weight,
+    )
+
+
+def learn(
+    campaign: Campaign, problem: SurfaceProblem, snapshot: Snapshot, arm: ArmSection, console: Console
+) -> Proposer:
+    """The arm's source, fitted to the iteration's training set."""
+    records = training_records(campaign, problem, snapshot)
+    if arm.kind == "gan":
+        return learned_generator(campaign, problem, snapshot, arm, records, console)
+    source = RandomPlacement(problem.template, dict(problem.counts), minimum_distances(problem))
+    if arm.composition == "training":
+        source.fit(records, np.random.default_rng(0))
+    return source
+
+
+def draw_proposals(
+    campaign: Campaign, problem: SurfaceProblem, source: Proposer, arm: ArmSection, iteration: int, n: int
+) -> list[tuple[int, Proposal]]:
+    """`n` proposals, spread evenly over the conditions that are asked for, each with the seed of its group."""
+    conditions = _conditions(campaign, problem, arm)
+    shares = [n // len(conditions) + (i < n % len(conditions)) for i in range(len(conditions))]
+    drawn: list[tuple[int, Proposal]] = []
+    for condition, share in zip(conditions, shares, strict=True):
+        if share:
+            seed = spawn_seed(campaign.config.seed, iteration, arm.name, len(drawn))
+            drawn += [(seed, p) for p in source.sample(share, condition, np.random.default_rng(seed))]
+    return drawn
+
+
+def _conditions(campaign: Campaign, problem: SurfaceProblem, arm: ArmSection) -> list[Condition]:
+    if arm.kind != "gan":
+        return [{}]
+    low, high = problem.counts["O"]
+    classes = campaign.config.conditioning.classes_asked
+    return [{"energy_class": c, "n_oxygen": n} for c, n in product(classes, range(low, high + 1))]
+
+
+def minimum_distances(problem: SurfaceProblem) -> dict[str, float]:
+    """Shortest distances in Å between freely placed atoms, by pair of symbols: the validity thresholds."""
+    limits: ValidityThresholds = problem.thresholds
+    metal = problem.metal
+    oxygen = limits.o_o_molecular if limits.accept_molecular_o else limits.o_o_clustered
+    return {"O-O": oxygen, f"{metal}-O": limits.metal_o_min, f"{metal}-{metal}": limits.metal_metal_min}

@@ -1,0 +1,106 @@
+"""Candidates through the relaxation workers, each result written to the ledger as it comes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from relax.worker import relax_task
+from searcher.campaign.campaign import Campaign
+from searcher.campaign.candidate import Candidate, Gate, Verdict
+from searcher.campaign.problem import SurfaceProblem
+from searcher.scoring.validity import check_validity
+
+Progress = Callable[[int], None]
+WINDOW_SLACK = 1.5  # Å
+
+
+def relax_candidates(
+    campaign: Campaign,
+    problem: SurfaceProblem,
+    candidates: Sequence[Candidate],
+    progress: Progress = lambda done: None,
+) -> None:
+    """Relax every candidate that has no result yet.
+
+    A result is one transaction: structure, path, energy and the gates passed. Failures end a candidate with the
+    reason that the relaxation or the executor gave.
+    """
+    payloads = [relaxation_payload(campaign, problem, campaign.ledger.structure(str(c.proposed))) for c in candidates]
+    for outcome in campaign.executor.map(relax_task, payloads):
+        candidate = candidates[outcome.index]
+        with campaign.ledger.transaction():
+            if outcome.result is None:
+                failed = replace(candidate, verdict=Verdict.FAILED, reason=outcome.failure)
+                campaign.ledger.update_candidate(failed)
+            else:
+                record_relaxation(campaign, problem, candidate, outcome.result)
+        progress(1)
+
+
+def relaxation_window(problem: SurfaceProblem) -> tuple[float, float]:
+    """Heights in Å that free atoms may reach while they relax."""
+    template = problem.template
+    return (template.free_floor - WINDOW_SLACK, template.free_ceiling + WINDOW_SLACK)
+
+
+def relaxation_payload(campaign: Campaign, problem: SurfaceProblem, atoms: Atoms) -> dict[str, Any]:
+    """Plain values for `relax_task`."""
+    return {
+        "potential": campaign.potential.as_dict(),
+        "numbers": np.asarray(atoms.numbers),
+        "positions": np.asarray(atoms.positions),
+        "cell": np.asarray(atoms.cell.array),
+        "pbc": [bool(axis) for axis in atoms.pbc],
+        "frozen": np.flatnonzero(atoms.get_tags() == 0),
+        "settings": {"window": relaxation_window(problem), **campaign.config.relaxation},
+    }
+
+
+def record_relaxation(
+    campaign: Campaign, problem: SurfaceProblem, candidate: Candidate, result: dict[str, Any]
+) -> Candidate:
+    """Write one relaxation's outcome; the caller holds the transaction."""
+    ledger = campaign.ledger
+    updated = replace(candidate, force_calls=int(result["force_calls"]), fmax=_finite(result["max_force"]))
+    before = ledger.structure(str(candidate.proposed))
+    if result["reason"] is not None or not result["converged"]:
+        updated = replace(updated, verdict=Verdict.REJECTED, reason=result["reason"] or "not_converged")
+        ledger.update_candidate(updated)
+        return updated
+    after = before.copy()
+    after.positions = np.asarray(result["positions"])
+    validity = check_validity(after, problem.template.n_frozen, problem.thresholds, problem.template.frozen_positions)
+    line = problem.gamma(after, float(result["energy"]))
+    updated = replace(
+        updated,
+        passed=Gate.CONVERGED,
+        relaxed=ledger.put_structure(after),
+        gamma_zero=line.gamma0,
+        gamma_slope=line.slope,
+    )
+    if not validity.valid:
+        updated = replace(updated, verdict=Verdict.REJECTED, reason=f"relaxed_{validity.reasons[0]}")
+    else:
+        updated = replace(updated, passed=Gate.VALID_RELAXED)
+    ledger.update_candidate(updated)
+    ledger.set_energy(candidate.id, campaign.potential_hash, float(result["energy"]))
+    ledger.add_snapshots(candidate.id, _path(campaign, before, result))
+    return updated
+
+
+def _path(campaign: Campaign, template: Atoms, result: dict[str, Any]) -> list[tuple[int, str, float]]:
+    steps = []
+    for call, positions, energy in zip(
+        result["path_calls"], result["path_positions"], result["path_energies"], strict=True
+    ):
+        atoms = template.copy()
+        atoms.positions = np.asarray(positions)
+        steps.append((int(call), campaign.ledger.put_structure(atoms), float(energy) - float(result["energy"])))
+    return steps
+
+
+def _finite(value: float | None) -> float | None:
+    return float(value) if value is not None and np.isfinite(value) else None

@@ -1,0 +1,78 @@
+"""What is known when an iteration starts; nothing that happens later in the iteration changes it."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from searcher.campaign.candidate import Candidate, Gate, Verdict
+from searcher.campaign.ledger import Ledger
+from searcher.scoring.thermodynamics import Line
+
+
+@dataclass(frozen=True)
+class KnownTermination:
+    """A converged valid minimum: a seed, a user's known structure, or a relaxed candidate, accepted or not."""
+
+    id: str
+    arm: str
+    structure: str
+    line: Line
+    energy_class: int | None
+    accepted: bool
+    path: tuple[tuple[str, float], ...]
+    """recorded structures along its relaxation, each with its energy in eV above the minimum"""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The known terminations at the start of an iteration.
+
+    Attributes
+    ----------
+    iteration : int
+    known : tuple of KnownTermination
+        In the order of their ids.
+    """
+
+    iteration: int
+    known: tuple[KnownTermination, ...]
+
+    @property
+    def hash(self) -> str:
+        """Changes with ids, structures, γ or paths."""
+        rows = [
+            [k.id, k.structure, k.line.gamma0, k.line.slope, k.energy_class, k.accepted, k.path] for k in self.known
+        ]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+    @property
+    def lines(self) -> dict[str, Line]:
+        """γ(Δμ_O) by id."""
+        return {k.id: k.line for k in self.known}
+
+
+def is_known(candidate: Candidate) -> bool:
+    """Whether a candidate is a converged valid minimum."""
+    return candidate.finished and candidate.passed >= Gate.VALID_RELAXED
+
+
+def take_snapshot(ledger: Ledger, iteration: int) -> Snapshot:
+    """Everything known before an iteration, in the order of ids."""
+    known = []
+    for candidate in ledger.candidates(before=iteration):
+        if not is_known(candidate):
+            continue
+        assert candidate.relaxed is not None and candidate.gamma_zero is not None and candidate.gamma_slope is not None
+        snapshots = ledger.snapshots(candidate.id)
+        known.append(
+            KnownTermination(
+                id=candidate.id,
+                arm=candidate.arm,
+                structure=candidate.relaxed,
+                line=Line(candidate.gamma_zero, candidate.gamma_slope),
+                energy_class=candidate.energy_class,
+                accepted=candidate.verdict == Verdict.ACCEPTED,
+                path=tuple((key, energy) for _, key, energy in snapshots),
+            )
+        )
+    return Snapshot(iteration, tuple(known))

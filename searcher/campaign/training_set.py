@@ -1,0 +1,83 @@
+"""Which structures a generator learns from: a pure function of an iteration's snapshot."""
+
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+import numpy as np
+from ase import Atoms
+
+from generators.proposal import TrainingRecord
+from generators.template import Template
+from searcher.campaign.snapshot import KnownTermination, Snapshot
+from searcher.scoring.thermodynamics import Line
+
+OXYGEN = 8
+ALWAYS_LEARNED = ("seed", "pretraining")
+
+
+def select_training_set(
+    snapshot: Snapshot,
+    load: Callable[[str], Atoms],
+    template: Template,
+    classify: Callable[[Line], int],
+    arms: Collection[str],
+    snapshots_per_structure: int,
+    largest_weight: float,
+) -> list[TrainingRecord]:
+    """Seeds, accepted structures and snapshots of their relaxations, uniform over class and oxygen count.
+
+    Parameters
+    ----------
+    load : callable
+        Structure by key.
+    classify : callable
+        Energy class of a γ(Δμ_O) line.
+    arms : collection of str
+        Arms whose accepted structures are learned from.
+    snapshots_per_structure : int
+        Largest number of snapshots of one relaxation, late ones first.
+    largest_weight : float
+        Cap on a structure's weight relative to the mean.
+
+    Returns
+    -------
+    list of TrainingRecord
+        Structures with an atom outside the template's free range are left out.
+    """
+    records: list[TrainingRecord] = []
+    for known in snapshot.known:
+        if known.arm not in ALWAYS_LEARNED and not (known.accepted and known.arm in arms):
+            continue
+        for key, line in _steps(known, template.area, snapshots_per_structure):
+            numbers, positions = template.free_part(load(key))
+            if not _inside(positions, template):
+                continue
+            oxygen = int(np.count_nonzero(numbers == OXYGEN))
+            condition = {"energy_class": classify(line), "n_oxygen": oxygen}
+            records.append(TrainingRecord(numbers, positions, condition))
+    return _balanced(records, largest_weight)
+
+
+def _steps(known: KnownTermination, area: float, most: int) -> list[tuple[str, Line]]:
+    path = [
+        (key, Line(known.line.gamma0 + excess / area, known.line.slope))
+        for key, excess in reversed(known.path)
+        if key != known.structure
+    ]
+    return [(known.structure, known.line), *path[:most]]
+
+
+def _inside(positions: np.ndarray, template: Template) -> bool:
+    z = positions[:, 2]
+    return bool(len(z) and z.min() >= template.free_floor and z.max() <= template.free_ceiling)
+
+
+def _balanced(records: list[TrainingRecord], largest_weight: float) -> list[TrainingRecord]:
+    cells = [(r.condition["energy_class"], r.condition["n_oxygen"]) for r in records]
+    sizes = Counter(cells)
+    mean = len(records) / max(len(sizes), 1)
+    return [
+        replace(record, weight=min(mean / sizes[cell], largest_weight))
+        for record, cell in zip(records, cells, strict=True)
+    ]

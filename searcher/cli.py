@@ -1,0 +1,195 @@
+"""The command line. Nothing heavy is imported before a command needs it, so that errors come at once."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from threading import Event
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from searcher.errors import InputError, SearcherError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+potential_app = typer.Typer(no_args_is_help=True, help="Make, check and improve potentials.")
+app.add_typer(potential_app, name="potential")
+
+INTERRUPTED = 130
+INTERNAL = 1
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration file (YAML).")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A campaign's folder, for example runs/quickstart.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
+
+
+def main() -> None:
+    """Run a command and end with its documented exit code."""
+    try:
+        app(standalone_mode=False)
+    except SearcherError as error:
+        _complain(str(error))
+        sys.exit(error.exit_code)
+    except typer._click.exceptions.ClickException as error:
+        error.show()
+        sys.exit(InputError.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("interrupted; `searcher run` goes on from here")
+        sys.exit(INTERRUPTED)
+
+
+def _complain(message: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(message, markup=False)
+
+
+@app.command()
+def run(
+    config_path: ConfigPath,
+    overrides: Overrides = None,
+    workers: Annotated[int | None, typer.Option(help="Relaxation processes.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
+) -> None:
+    """Start a campaign, or go on with it."""
+    from searcher.loading import load_config
+
+    extra = [f"execution.workers={workers}"] if workers else []
+    config = load_config(config_path, [*(overrides or []), *extra])
+    from searcher.campaign.inputs import check_inputs
+
+    check_inputs(config)
+    if dry_run:
+        Console().print(f"`{config_path}` is fine; campaign `{config.name}` would go to {config.runs / config.name}")
+        return
+    from searcher.campaign.driver import drive
+
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda *_: stop.set())
+    drive(config, stop, Console())
+
+
+@app.command()
+def validate(config_path: ConfigPath, overrides: Overrides = None) -> None:
+    """Check a configuration and the files that it names."""
+    from searcher.campaign.inputs import check_inputs
+    from searcher.loading import load_config
+
+    check_inputs(load_config(config_path, overrides or []))
+    Console().print(f"`{config_path}` is fine")
+
+
+@app.command()
+def status(run_folder: RunPath, as_json: AsJson = False) -> None:
+    """Where a campaign stands; also while it runs."""
+    from searcher.campaign.campaign import LEDGER
+    from searcher.campaign.ledger import Ledger
+    from searcher.results.status import print_status
+    from searcher.results.status import status as read_status
+
+    found = read_status(run_folder, Ledger(run_folder / LEDGER, read_only=True))
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        print_status(found, Console())
+
+
+@app.command()
+def verify(
+    run_folder: RunPath,
+    digest: Annotated[bool, typer.Option("--digest", help="Print the hash of everything that must be equal.")] = False,
+) -> None:
+    """Name everything that is damaged or missing."""
+    from searcher.campaign import verification
+    from searcher.campaign.campaign import LEDGER
+    from searcher.campaign.ledger import Ledger
+    from searcher.errors import StorageError
+
+    ledger = Ledger(run_folder / LEDGER, read_only=True)
+    found = verification.damage(run_folder, ledger)
+    if found:
+        raise StorageError("\n".join(found))
+    print(verification.digest(ledger) if digest else f"{run_folder}: nothing is damaged or missing")
+
+
+@app.command()
+def report(run_folder: RunPath) -> None:
+    """Write report.html."""
+    from searcher.campaign.campaign import LEDGER
+    from searcher.campaign.ledger import Ledger
+    from searcher.results.report import write_report
+
+    print(write_report(run_folder, Ledger(run_folder / LEDGER, read_only=True)))
+
+
+@app.command()
+def export(
+    run_folder: RunPath,
+    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    formats: Annotated[list[str] | None, typer.Option("--format", help="extxyz, cif or poscar; repeatable.")] = None,
+    ids: Annotated[list[str] | None, typer.Option("--id", help="Only these candidates; repeatable.")] = None,
+) -> None:
+    """Write accepted terminations for other programs."""
+    from searcher.campaign.campaign import LEDGER
+    from searcher.campaign.ledger import Ledger
+    from searcher.results.export import export as export_structures
+
+    chosen = tuple(formats) if formats else ("extxyz", "cif", "poscar")
+    ledger = Ledger(run_folder / LEDGER, read_only=True)
+    print(export_structures(run_folder, ledger, out, chosen, ids))
+
+
+@app.command("sync-mlflow")
+def sync_mlflow(run_folder: RunPath) -> None:
+    """Rebuild a campaign's MLflow runs from its ledger."""
+    from searcher.campaign.driver import tracker_of
+
+    tracker_of(run_folder).update("FINISHED")
+
+
+@app.command()
+def seeds(
+    config_path: ConfigPath,
+    out: Annotated[Path, typer.Option(help="Structure file to write (extxyz).")],
+    overrides: Overrides = None,
+) -> None:
+    """Every termination of the configured facet, relaxed by the configured potential."""
+    from searcher.campaign.driver import write_seeds
+    from searcher.campaign.inputs import check_inputs
+    from searcher.loading import load_config
+
+    config = load_config(config_path, overrides or [])
+    check_inputs(config)
+    write_seeds(config, out, Console())
+
+
+@app.command()
+def train(
+    run_folder: RunPath,
+    out: Annotated[Path, typer.Option(help="Folder for weights and the structures they saw.")],
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 4000,
+    withhold: Annotated[Path | None, typer.Option(help="Structures to keep out, with all that looks like them.")] = None,
+) -> None:
+    """Train a generator on everything that a campaign has relaxed."""
+    from searcher.campaign.driver import train_on_run
+
+    train_on_run(run_folder, out, steps, withhold, Console())
+
+
+@potential_app.command("label")
+def potential_label(
+    out: Annotated[Path, typer.Option(help="Label file to write or continue (JSON lines).")],
+    import_path: Annotated[str, typer.Option("--calculator", help="`module:callable` of an ASE calculator.")],
+    arguments: Annotated[str, typer.Option(help="Keyword arguments as JSON.")] = "{}",
+    seed: int = 1,
+    processes: int = 2,
+) -> None:
+    """Label the potential's structure set with a reference calculator."""
+    from searcher.structures.potential_set import label_potential_set
+
+    label_potential_set(seed, import_path, json.loads(arguments), out, processes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Configuration files: YAML 1.2 in, checked settings out, every complaint with file and line."""
+
+import difflib
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import YAMLError
+
+from searcher.config import CampaignConfig
+from searcher.errors import InputError
+
+LARGEST_FILE = 1_000_000  # bytes
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> CampaignConfig:
+    """Read a campaign's settings.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A YAML 1.2 file.
+    overrides : sequence of str
+        ``section.key=value``, the value in YAML.
+
+    Raises
+    ------
+    InputError
+        For a missing file, bad YAML, an unknown key or a value out of range; the message names file and line.
+    """
+    document = _read(path)
+    for override in overrides:
+        _apply(document, override)
+    try:
+        return CampaignConfig.model_validate(_plain(document))
+    except ValidationError as error:
+        raise InputError("\n".join(_complaint(path, document, issue) for issue in error.errors())) from None
+
+
+def dump_config(config: CampaignConfig) -> str:
+    """The resolved settings as YAML."""
+    stream = StringIO()
+    yaml = YAML()
+    yaml.default_flow_style = None
+    yaml.dump(config.model_dump(mode="json"), stream)
+    return stream.getvalue()
+
+
+def _read(path: Path) -> CommentedMap:
+    if not path.is_file():
+        raise InputError(f"`{path}` does not exist or is not a file; `searcher init` writes examples")
+    if path.stat().st_size > LARGEST_FILE:
+        raise InputError(f"`{path}` has {path.stat().st_size} bytes; a configuration has at most {LARGEST_FILE}")
+    try:
+        document = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise InputError(f"{path}{line}: not valid YAML: {problem}") from None
+    if not isinstance(document, CommentedMap):
+        raise InputError(f"{path}: a configuration is a mapping of settings, for example `name: my-campaign`")
+    if document.anchor.value or "*" in {getattr(v, "tag", "") for v in document.values()}:
+        raise InputError(f"{path}: anchors are not used in configurations")
+    return document
+
+
+def _apply(document: CommentedMap, override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise InputError(f"`--set {override}` must have the form section.key=value")
+    *sections, last = key.split(".")
+    node: Any = document
+    for section in sections:
+        node = node.setdefault(section, CommentedMap())
+        if not isinstance(node, dict):
+            raise InputError(f"`--set {override}`: `{section}` is a value, not a section")
+    try:
+        node[last] = YAML(typ="safe").load(text)
+    except YAMLError:
+        raise InputError(f"`--set {override}`: the value is not valid YAML") from None
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    return node
+
+
+def _complaint(path: Path, document: CommentedMap, issue: Any) -> str:
+    location = [part for part in issue["loc"] if part != "function-before"]
+    name = ".".join(str(part) for part in location)
+    where = f"{path}:{_line(document, location)}"
+    if issue["type"] == "extra_forbidden":
+        known = sorted(_keys_at(CampaignConfig, location[:-1]))
+        close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+        advice = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(known)}"
+        return f"{where}: `{name}` is not a setting; {advice}"
+    message = issue["msg"].removeprefix("Value error, ")
+    value = "" if issue["type"] in ("missing", "value_error") and isinstance(issue["input"], dict) else (
+        f" is {issue['input']!r}:"
+    )
+    return f"{where}: `{name or 'configuration'}`{value} {message}"
+
+
+def _line(document: Any, location: Sequence[Any]) -> int:
+    line, node = 1, document
+    for part in location:
+        if isinstance(node, CommentedMap) and part in node:
+            line = node.lc.key(part)[0] + 1 if part in node.lc.data else line
+        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
+            line = node.lc.item(part)[0] + 1 if part in node.lc.data else line
+        else:
+            return line
+        node = node[part]
+    return line
+
+
+def _keys_at(model: type[BaseModel], location: Sequence[Any]) -> set[str]:
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation: Any = model.model_fields[part].annotation
+        options = [annotation, *get_args(annotation)]
+        model = next(option for option in options if isinstance(option, type) and issubclass(option, BaseModel))
+    return set(model.model_fields)

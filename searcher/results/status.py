@@ -1,0 +1,120 @@
+"""How far a campaign has come."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from scipy.stats import chi2
+
+from searcher.campaign.candidate import Verdict
+from searcher.campaign.ledger import Ledger
+
+PREPARATION = -1
+"""iteration under which the preparation's stages are recorded"""
+FUNNEL_COLUMNS = (
+    "proposed", "decoded", "valid", "selected", "converged", "valid_relaxed", "unique", "novel", "accepted",
+    "force_calls",
+)  # fmt: skip
+CONFIDENCE = 0.95
+
+
+def finished_iterations(ledger: Ledger) -> list[int]:
+    """Iterations whose candidates all have a verdict and whose last stage is recorded.
+
+    The last stage is the one under which the campaign's earlier iterations ended; an iteration that a later one
+    follows has ended, and so has one without an open candidate after it has judged some.
+    """
+    started = sorted({iteration for iteration, _, _ in ledger.stages() if iteration > PREPARATION})
+    return [iteration for iteration in started if iteration < started[-1] or _all_judged(ledger, iteration)]
+
+
+def _all_judged(ledger: Ledger, iteration: int) -> bool:
+    found = ledger.candidates(iteration=iteration)
+    return bool(found) and all(candidate.finished for candidate in found)
+
+
+def arm_names(ledger: Ledger) -> list[str]:
+    """The configured arms in their order; seeds and known structures are none."""
+    return [arm["name"] for arm in ledger.fact("config", {}).get("arms", [])]
+
+
+def status(folder: Path, ledger: Ledger, running: bool = False) -> dict[str, Any]:
+    """One JSON-able object.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The campaign's.
+    ledger : Ledger
+        Read only will do.
+    running : bool
+        Whether a driver holds the campaign, which only its lock can tell.
+
+    Returns
+    -------
+    dict
+        ``name``, ``folder``, ``facet``, ``state`` (``new``, ``running``, ``stopped``, ``finished``), ``iterations``
+        (finished), ``iterations_asked``, ``stage`` (last recorded), ``accepted``, ``force_calls``, ``arms`` (funnel
+        by name), ``reasons`` (count by arm and code) and ``references`` (count by arm).
+    """
+    config = ledger.fact("config", {})
+    done = len(finished_iterations(ledger))
+    asked = config.get("budget", {}).get("iterations")
+    stages = ledger.stages()
+    arms = {name: ledger.funnel(name) for name in arm_names(ledger)}
+    reasons: dict[str, dict[str, int]] = {}
+    for arm, reason, count in ledger.reasons():
+        reasons.setdefault(arm, {})[reason] = count
+    references: dict[str, int] = {}
+    for candidate in ledger.candidates(verdict=Verdict.REFERENCE):
+        references[candidate.arm] = references.get(candidate.arm, 0) + 1
+    return {
+        "name": ledger.fact("name"),
+        "folder": str(folder),
+        "facet": (ledger.fact("template") or {}).get("facet"),
+        "state": _state(running, bool(stages), asked is not None and done >= asked),
+        "iterations": done,
+        "iterations_asked": asked,
+        "stage": None if not stages else {"iteration": stages[-1][0], "name": stages[-1][1]},
+        "accepted": sum(funnel["accepted"] for funnel in arms.values()),
+        "force_calls": sum(funnel["force_calls"] for funnel in arms.values()),
+        "arms": arms,
+        "reasons": reasons,
+        "references": references,
+    }
+
+
+def _state(running: bool, started: bool, complete: bool) -> str:
+    if running:
+        return "running"
+    if complete:
+        return "finished"
+    return "stopped" if started else "new"
+
+
+def yield_per_thousand(accepted: int, force_calls: int) -> tuple[float, float, float] | None:
+    """Accepted structures per 1,000 force calls with the ends of its exact 95 % Poisson interval; None without calls.
+
+    Garwood, Biometrika 28, 437 (1936).
+    """
+    if force_calls == 0:
+        return None
+    tail = (1 - CONFIDENCE) / 2
+    low = chi2.ppf(tail, 2 * accepted) / 2 if accepted else 0.0
+    high = chi2.ppf(1 - tail, 2 * (accepted + 1)) / 2
+    scale = 1000.0 / force_calls
+    return accepted * scale, float(low) * scale, float(high) * scale
+
+
+def status_table(found: dict[str, Any]) -> Table:
+    """The funnels as a table for a terminal."""
+    heading = f"{found['name']}: {found['state']}, {found['iterations']} of {found['iterations_asked']} iterations"
+    table = Table(title=f"{heading}, {found['accepted']} accepted, {found['force_calls']} force calls")
+    table.add_column("gate")
+    for name in found["arms"]:
+        table.add_column(name, justify="right")
+    for gate in FUNNEL_COLUMNS:
+        table.add_row(gate.replace("_", " "), *(f"{funnel[gate]:,}" for funnel in found["arms"].values()))
+    yields = [yield_per_thousand(f["accepted"], f["force_calls"]) for f in found["arms"].values()]
+    table.add_row("accepted per 1,000 calls", *("–" if y is None else f"{y[0]:.2f}" for y in yields))
+    return table

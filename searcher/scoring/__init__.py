@@ -1,0 +1,1 @@
+"""Judging a structure: validity, novelty, surface energy, class, verdict."""

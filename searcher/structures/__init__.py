@@ -1,0 +1,1 @@
+"""Crystals, their terminations, and the templates that a search fills."""

@@ -1,0 +1,69 @@
+"""Structure files from users: known formats only, of bounded size, every fault named."""
+
+import lzma
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase import Atoms
+
+from searcher.errors import InputError
+
+FORMATS = {
+    ".extxyz": "extxyz",
+    ".xyz": "extxyz",
+    ".cif": "cif",
+    ".vasp": "vasp",
+    ".poscar": "vasp",
+    ".traj": "traj",
+    ".db": "db",
+}
+LARGEST_FILE = 200_000_000  # bytes
+
+
+def read_structures(path: Path) -> list[Atoms]:
+    """All structures of a file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        extxyz (also compressed, ``.extxyz.xz``), CIF, POSCAR, an ASE trajectory or database.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, too large, of another format, damaged or empty.
+    """
+    if not path.is_file():
+        raise InputError(f"structure file `{path}` does not exist")
+    size = path.stat().st_size
+    if not 0 < size <= LARGEST_FILE:
+        raise InputError(f"structure file `{path}` has {size} bytes; allowed are 1 to {LARGEST_FILE}")
+    compressed = path.suffix == ".xz"
+    suffix = Path(path.stem).suffix if compressed else path.suffix
+    file_format = "vasp" if path.name in ("POSCAR", "CONTCAR") else FORMATS.get(suffix.lower())
+    if file_format is None:
+        raise InputError(f"structure file `{path}` has an unknown ending; known are {', '.join(sorted(FORMATS))}")
+    try:
+        source = StringIO(lzma.decompress(path.read_bytes()).decode()) if compressed else str(path)
+        read = ase.io.read(source, index=":", format=file_format)
+    except (OSError, ValueError, KeyError, IndexError, AttributeError, lzma.LZMAError, ase.io.ParseError) as error:
+        raise InputError(f"structure file `{path}` cannot be read as {file_format}: {error}") from None
+    structures = [read] if isinstance(read, Atoms) else list(read)
+    if not structures:
+        raise InputError(f"structure file `{path}` holds no structure")
+    for number, atoms in enumerate(structures):
+        if not len(atoms) or not np.isfinite(atoms.positions).all():
+            raise InputError(f"structure file `{path}`, structure {number}: no atoms, or positions that are no numbers")
+    return structures
+
+
+def write_compressed(path: Path, structures: Sequence[Atoms]) -> None:
+    """Write structures as ``.extxyz.xz``, the same bytes for the same structures."""
+    text = StringIO()
+    ase.io.write(text, list(structures), format="extxyz")
+    draft = path.with_name(path.name + ".new")
+    draft.write_bytes(lzma.compress(text.getvalue().encode(), preset=9))
+    draft.replace(path)
