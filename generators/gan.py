@@ -11,7 +11,7 @@ from generators.grids.backmapping import BackmappingSettings, Decoded, backmap
 from generators.grids.spec import GridSpec
 from generators.networks.conditioning import decode, encode, refuse_unknown
 from generators.networks.dcwgan import Generator, NetworkSettings
-from generators.networks.layers import channels_last_format
+from generators.networks.layers import store_channels_last
 from generators.proposal import Condition, Proposal, TrainingRecord
 from generators.template import Template
 from generators.training.checkpoint import WeightsError, load_weights
@@ -117,7 +117,7 @@ class GanProposer:
         return [_proposal(atoms, values) for atoms, values in zip(decoded, conditions, strict=True)]
 
     def sample_grids(self, n: int, condition: Condition, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Grids (n, n_species, \\*shape) on the CPU and the rows (n, n_conditions) of conditions they were made for."""
+        r"""Grids (n, n_species, \*shape) on the CPU and the rows (n, n_conditions) of conditions they were made for."""
         if self._network is None:
             raise RuntimeError("this GAN has no weights yet: call `fit` or name a `warm_start`")
         rows = self._condition_rows(n, condition, rng)
@@ -138,15 +138,17 @@ class GanProposer:
         refuse_unknown(condition, specs)
         if len(condition) == len(specs):
             return encode([condition], specs).expand(n, -1)
-        rows, shares = self._table if self._table is not None else (torch.zeros(1, 0), np.ones(1))
-        given = torch.tensor(
-            [[spec.check(condition.get(spec.name, row[i])) for i, spec in enumerate(specs)] for row in rows.tolist()]
-        )
+        if self._table is None:
+            raise RuntimeError("conditions can only be drawn once training data are known")
+        rows, shares = self._table
+        given = rows.clone()
+        for i, spec in enumerate(specs):
+            if spec.name in condition:
+                given[:, i] = spec.check(condition[spec.name])
         agrees = (given == rows).all(dim=1).numpy()
-        if agrees.any():
+        if agrees.any():  # else the other values are drawn as if they did not depend on the given ones
             shares = np.where(agrees, shares, 0.0)
-        drawn = rng.choice(len(rows), size=n, p=shares / shares.sum())
-        return given[drawn]
+        return given[rng.choice(len(rows), size=n, p=shares / shares.sum())]
 
     def _load(self, path: Path) -> None:
         tensors, description = load_weights(path)
@@ -160,7 +162,7 @@ class GanProposer:
         )
         network.load_state_dict(without_prefix("generator", tensors))
         if settings.channels_last:
-            network.to(memory_format=channels_last_format(len(self.spec.shape)))
+            store_channels_last(network)
         self._network = network.requires_grad_(False).eval()
         rows = torch.tensor(description["condition_rows"], dtype=torch.float32)
         self._table = rows.view(-1, len(self.network_settings.conditions)), np.asarray(description["condition_shares"])

@@ -28,7 +28,7 @@ class AnalyticRuO(Calculator):
     stability is plausible. They mean nothing beyond tests and examples.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]  # type: ignore[misc]
 
     def calculate(
         self,
@@ -44,6 +44,7 @@ class AnalyticRuO(Calculator):
             If there are elements other than Ru and O.
         """
         super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None  # set by the base class just above
         numbers = self.atoms.numbers
         unknown = sorted(set(numbers.tolist()) - {8, 44})
         if unknown:

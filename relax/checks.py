@@ -75,6 +75,10 @@ def check_input(atoms: Atoms, known_species: Collection[str] = (), limits: Check
         return NOT_FINITE
     if known_species and not set(atoms.get_chemical_symbols()) <= set(known_species):
         return UNKNOWN_SPECIES
+    return _cell_fault(atoms, limits) or (OVERLAP if overlapping(atoms, limits) else None)
+
+
+def _cell_fault(atoms: Atoms, limits: CheckLimits) -> str | None:
     lengths = atoms.cell.lengths()
     volume = abs(float(np.linalg.det(atoms.cell.array)))
     flat = volume < 0.1 * float(np.prod(lengths))
@@ -83,10 +87,12 @@ def check_input(atoms: Atoms, known_species: Collection[str] = (), limits: Check
     if len(atoms) / volume > DENSEST:
         return TOO_DENSE
     fractional = atoms.cell.scaled_positions(atoms.positions)
-    stray = np.where(atoms.pbc, np.abs(fractional) > 1e3, (fractional < -limits.outside) | (fractional > 1 + limits.outside))
+    stray = np.where(
+        atoms.pbc, np.abs(fractional) > 1e3, (fractional < -limits.outside) | (fractional > 1 + limits.outside)
+    )
     if np.any(stray):
         return OUTSIDE_CELL
-    return OVERLAP if overlapping(atoms, limits) else None
+    return None
 
 
 def overlapping(atoms: Atoms, limits: CheckLimits) -> bool:

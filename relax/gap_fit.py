@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 from ase.io import write
 
 from relax.labelling import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY
@@ -57,13 +57,15 @@ class FitSettings:
         Of `gap_fit`'s own choice of representative environments.
     """
 
-    n_sparse: Mapping[str, int] = field(default_factory=lambda: {"O": 420, "Ru": 320})
-    n_max: int = 6
+    n_sparse: Mapping[str, int] = field(default_factory=lambda: {"O": 1000, "Ru": 700})
+    n_max: int = 8
     l_max: int = 4
     r_cut: float = 4.5
-    transition_width: float = 1.0
-    atom_sigma: float = 0.5
-    zeta: int = 4
+    transition_width: float = 0.5
+    atom_sigma: float = 0.4
+    sigma_scaling: float = 0.05
+    radial_enhancement: int = 1
+    zeta: int = 2
     soap_delta: float = 1.0
     pair_r_cut: float = 5.0
     pair_delta: float = 3.0
@@ -75,13 +77,14 @@ class FitSettings:
             "default": (0.005, 0.15, 0.1),
             "isolated_atom": (0.0001, 0.1, 0.1),
             "dimer": (0.03, 0.3, 1.0),
+            "molecule": (0.0005, 0.02, 1.0),
             "bulk": (0.001, 0.05, 0.01),
             "metal": (0.003, 0.1, 0.03),
-            "slab": (0.002, 0.08, 1.0),
-            "insertion": (0.004, 0.12, 1.0),
+            "slab": (0.002, 0.05, 1.0),
+            "insertion": (0.003, 0.05, 1.0),
         }
     )
-    force_error_share: float = 0.1
+    force_error_share: float = 0.03
     seed: int = 1
 
 
@@ -229,15 +232,33 @@ def _descriptors(settings: FitSettings) -> str:
         f"delta={settings.pair_delta} theta_uniform={settings.pair_theta} sparse_method=uniform "
         f"n_sparse={settings.pair_sparse} add_species=T"
     )
-    soaps = [
-        f"soap n_max={settings.n_max} l_max={settings.l_max} cutoff={settings.r_cut} "
-        f"cutoff_transition_width={settings.transition_width} atom_sigma={settings.atom_sigma} zeta={settings.zeta} "
-        f"delta={settings.soap_delta} covariance_type=dot_product sparse_method=cur_points "
-        f"n_sparse={settings.n_sparse[symbol]} add_species=F n_Z=1 Z={atomic_numbers[symbol]} "
-        f"n_species={len(species)} species_Z={{{{{' '.join(str(z) for z in species)}}}}}"
-        for symbol in sorted(settings.n_sparse)
-    ]
+    soaps = [_soap(settings, atomic_numbers[symbol], species) for symbol in sorted(settings.n_sparse)]
     return " : ".join([pair, *soaps])
+
+
+def _soap(settings: FitSettings, centre: int, species: Sequence[int]) -> str:
+    """One element's environment descriptor. Inner lists carry two braces, because the whole argument has one."""
+    per_species = {
+        name: "{{" + " ".join([str(value)] * len(species)) + "}}"
+        for name, value in {
+            "alpha_max": settings.n_max,
+            "atom_sigma_r": settings.atom_sigma,
+            "atom_sigma_t": settings.atom_sigma,
+            "atom_sigma_r_scaling": settings.sigma_scaling,
+            "atom_sigma_t_scaling": settings.sigma_scaling,
+            "amplitude_scaling": 1.0,
+            "central_weight": 1.0,
+        }.items()
+    }
+    lists = " ".join(f"{name}={values}" for name, values in per_species.items())
+    return (
+        f"soap_turbo l_max={settings.l_max} {lists} rcut_hard={settings.r_cut} "
+        f"rcut_soft={settings.r_cut - settings.transition_width} basis=poly3gauss scaling_mode=polynomial "
+        f"radial_enhancement={settings.radial_enhancement} compress_mode=trivial n_species={len(species)} "
+        f"species_Z={{{{{' '.join(str(z) for z in species)}}}}} central_index={species.index(centre) + 1} "
+        f"zeta={settings.zeta} delta={settings.soap_delta} covariance_type=dot_product sparse_method=cur_points "
+        f"n_sparse={settings.n_sparse[chemical_symbols[centre]]} add_species=F"
+    )
 
 
 def _run_gap_fit(arguments: Sequence[str], folder: Path) -> None:

@@ -16,9 +16,10 @@ import importlib
 import json
 import lzma
 import multiprocessing
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,9 @@ def build_from_import_path(import_path: str, arguments: Mapping[str, Any]) -> Ca
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise ValueError(f"`import_path` {import_path!r}: no module {error.name!r}; is its package installed?") from error
+        raise ValueError(
+            f"`import_path` {import_path!r}: no module {error.name!r}; is its package installed?"
+        ) from error
     if not hasattr(module, name):
         raise ValueError(f"`import_path` {import_path!r}: module {module_name!r} has no {name!r}")
     return getattr(module, name)(**arguments)
@@ -209,7 +212,7 @@ def _label_task(key: str, atoms: Atoms) -> dict[str, Any]:
     if protocol == "single":
         recorder.record(atoms, 0)
     elif protocol == "relax":
-        _follow(FIRE(atoms, logfile=None, maxstep=0.12), atoms, recorder, growing=True)
+        _follow(FIRE(atoms, logfile=os.devnull, maxstep=0.12), atoms, recorder, growing=True)
     elif protocol == "dynamics":
         rng = np.random.default_rng(atoms.info["seed"])
         MaxwellBoltzmannDistribution(atoms, temperature_K=atoms.info["temperature"], rng=rng)

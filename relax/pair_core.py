@@ -64,9 +64,7 @@ def glue_xml(cutoffs: Mapping[str, float]) -> str:
     return "\n".join([*parts, "</Glue_params>", "</core>", ""])
 
 
-def _pair_table(
-    first: int, second: int, one: int, two: int, cutoffs: Mapping[tuple[int, ...], float]
-) -> str:
+def _pair_table(first: int, second: int, one: int, two: int, cutoffs: Mapping[tuple[int, ...], float]) -> str:
     cutoff = cutoffs[(one, two)]
     distances = np.linspace(SHORTEST, cutoff, N_POINTS)
     energies = core_repulsion(one, two, distances, cutoff)

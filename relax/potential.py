@@ -87,7 +87,9 @@ def check_files(spec: PotentialSpec) -> None:
     for name in sparse_files(spec):
         beside = xml.parent / name
         if not beside.is_file():
-            raise PotentialError(f"`potential.path` {xml}: `{name}` is missing beside it; copy all of its sparseX files")
+            raise PotentialError(
+                f"`potential.path` {xml}: `{name}` is missing beside it; copy all of its sparseX files"
+            )
     if not species(spec):
         raise PotentialError(f"`potential.path` {xml} names no element; is it the XML that `gap_fit` wrote?")
 
@@ -97,7 +99,9 @@ def sparse_files(spec: PotentialSpec) -> list[str]:
     names = {e.get("sparseX_filename") for e in _root(spec).iter() if e.get("sparseX_filename")}
     bad = sorted(str(name) for name in names if Path(str(name)).name != name)
     if bad:
-        raise PotentialError(f"`potential.path` {spec.path} refers to {bad[0]!r}; sparseX files must lie beside the XML")
+        raise PotentialError(
+            f"`potential.path` {spec.path} refers to {bad[0]!r}; sparseX files must lie beside the XML"
+        )
     return sorted(str(name) for name in names)
 
 
@@ -140,7 +144,9 @@ def potential_hash(spec: PotentialSpec) -> str:
     try:
         arguments = json.dumps(dict(spec.arguments), sort_keys=True)
     except TypeError as error:
-        raise PotentialError(f"`potential.arguments` must hold numbers, strings, lists and mappings: {error}") from error
+        raise PotentialError(
+            f"`potential.arguments` must hold numbers, strings, lists and mappings: {error}"
+        ) from error
     digest.update(f"{spec.import_path}|{arguments}|{_package_version(spec.import_path)}".encode())
     return digest.hexdigest()[:16]
 
@@ -178,7 +184,7 @@ class CountingCalculator(Calculator):
         Evaluations since it was made; set it to 0 at will. Asking twice for the same atoms counts once.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]  # type: ignore[misc]
 
     def __init__(self, inner: Calculator) -> None:
         super().__init__()
@@ -196,6 +202,7 @@ class CountingCalculator(Calculator):
         self.force_calls += 1
         self.inner.reset()
         wanted = ["energy", "forces", *(["stress"] if "stress" in properties else [])]
+        assert self.atoms is not None  # set by the base class just above
         self.inner.calculate(self.atoms.copy(), wanted, list(all_changes))
         self.results = {name: self.inner.results[name] for name in wanted}
         self.results["free_energy"] = self.results["energy"]
@@ -217,7 +224,7 @@ class CountingCalculator(Calculator):
             raise PotentialError(f"{type(self.inner).__name__} has no `local_gap_variance`; only a GAP has")
         self.force_calls += 1
         self.inner.reset()
-        self.inner.calculate(atoms.copy(), ["energy"], list(all_changes), calc_args="local_gap_variance")
+        self.inner.calculate(atoms.copy(), ["energy"], list(all_changes), calc_args="local_gap_variance")  # type: ignore[call-arg]
         return np.array(self.inner.extra_results["atoms"]["local_gap_variance"], dtype=float)
 
 
@@ -248,7 +255,9 @@ def _load_callable(import_path: str) -> Any:
             f"`potential.import_path` {import_path!r}: there is no module {error.name!r}; is its package installed?"
         ) from error
     if not callable(getattr(module, name, None)):
-        raise PotentialError(f"`potential.import_path` {import_path!r}: module {module_name!r} has no callable {name!r}")
+        raise PotentialError(
+            f"`potential.import_path` {import_path!r}: module {module_name!r} has no callable {name!r}"
+        )
     return getattr(module, name)
 
 

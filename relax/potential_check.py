@@ -82,7 +82,9 @@ class PotentialFigures:
         for poorer, richer in CROSSOVERS:
             shift = abs(own.crossover(poorer, richer) - reference.crossover(poorer, richer))
             limits.append((f"crossover {poorer} to {richer} against the labeller, eV", shift, 0.2))
-        return [f"{name}: {value:.3g}, asked for at most {limit:g}" for name, value, limit in limits if not value <= limit]
+        return [
+            f"{name}: {value:.3g}, asked for at most {limit:g}" for name, value, limit in limits if not value <= limit
+        ]
 
 
 CROSSOVERS = (("O-poor", "stoichiometric"), ("stoichiometric", "O-rich"))

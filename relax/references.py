@@ -132,7 +132,7 @@ def measure_references(
     element = relaxed_crystal(ase_bulk(metal, metal_lattice), calculator)
     molecule = Atoms("O2", positions=[[6, 7, 7], [7.23, 7, 7]], cell=[14.0, 14.5, 15.0], pbc=True)
     molecule.calc = calculator
-    _converge(BFGS(molecule, logfile=None), "O2 molecule")
+    _converge(BFGS(molecule, logfile=os.devnull), "O2 molecule")
     return References(
         potential_hash=digest,
         a=float(crystal.cell.lengths()[0]),
@@ -155,7 +155,8 @@ def relaxed_crystal(atoms: Atoms, calculator: Calculator) -> Atoms:
     atoms = atoms.copy()
     atoms.set_constraint(FixSymmetry(atoms))
     atoms.calc = calculator
-    _converge(BFGS(FrechetCellFilter(atoms), logfile=None), f"crystal {atoms.get_chemical_formula()}")
+    optimiser = BFGS(FrechetCellFilter(atoms), logfile=os.devnull)  # type: ignore[arg-type]
+    _converge(optimiser, f"crystal {atoms.get_chemical_formula()}")
     return atoms
 
 

@@ -1,5 +1,6 @@
 """Local relaxation with a budget of force calls, early reasons to stop and a record of the path."""
 
+import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -18,6 +19,9 @@ from relax.potential import CountingCalculator
 MAX_CALLS: Final = "max_calls"
 EXPLODING: Final = "exploding"
 LEAVING_WINDOW: Final = "leaving_window"
+
+LONGEST_STEP: Final = 1.0
+"""Å; ASE's optimisers refuse more."""
 
 StopCriterion = Callable[[Atoms, float, int], str | None]
 """Given atoms, energy in eV and the number of force calls so far: a reason code to stop, or None."""
@@ -69,6 +73,8 @@ class RelaxationSettings:
         for name in ("fmax", "maxstep", "max_rise", "calm_force"):
             if not getattr(self, name) > 0:
                 raise RelaxationSettingsError(f"`relaxation.{name}` is {getattr(self, name)} but must be positive")
+        if self.maxstep > LONGEST_STEP:
+            raise RelaxationSettingsError(f"`relaxation.maxstep` is {self.maxstep} Å but at most {LONGEST_STEP} Å")
         if self.max_calls < 1 or self.fire_calls < 0 or self.snapshots < 0:
             raise RelaxationSettingsError(
                 f"`relaxation.max_calls` is {self.max_calls} (at least 1), `fire_calls` {self.fire_calls} and "
@@ -206,7 +212,7 @@ def _run(optimiser: Any, atoms: Atoms, follower: "_Follower", fmax: float, calls
     """Step until converged or the calls are used; every new evaluation is checked before the next step."""
     if follower.max_force <= fmax:
         return
-    walker = optimiser(atoms, logfile=None, maxstep=follower.settings.maxstep)
+    walker = optimiser(atoms, logfile=os.devnull, maxstep=follower.settings.maxstep)
     last = follower.calls + calls
     while follower.calls < last and follower.max_force > fmax:
         if follower.calls >= follower.settings.max_calls:
@@ -235,7 +241,9 @@ class _Follower:
         self.last_good = atoms.positions.copy()
         self.path: list[tuple[np.ndarray, float, int]] = []
         fraction = np.linspace(0.0, 1.0, settings.snapshots) ** 2.0
-        self.wanted = {1 + round(float(x) * (settings.max_calls - 1)) for x in fraction} if settings.snapshots else set()
+        self.wanted = (
+            {1 + round(float(x) * (settings.max_calls - 1)) for x in fraction} if settings.snapshots else set()
+        )
 
     @property
     def calls(self) -> int:

@@ -1,5 +1,6 @@
 """Lattice and surface energies of one potential, to be set beside those of another."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -75,14 +76,18 @@ def surface_figures(
     references = measure_references(calculator, digest, bulk_atoms)
     metal_number = atomic_numbers[bulk_atoms.get_chemical_symbols()[0]]
     gamma, excess, area = {}, {}, 0.0
-    for name, slab in slabs_for(references.a, references.c, references.u).items():
-        slab = slab.copy()
+    for name, cut in slabs_for(references.a, references.c, references.u).items():
+        slab = cut.copy()
         slab.calc = calculator
-        if not LBFGS(slab, logfile=None, maxstep=0.1).run(fmax=SLAB_FMAX, steps=SLAB_STEPS):
+        if not LBFGS(slab, logfile=os.devnull, maxstep=0.1).run(fmax=SLAB_FMAX, steps=SLAB_STEPS):
             raise PotentialError(f"slab {name!r} does not relax to {SLAB_FMAX} eV/Å in {SLAB_STEPS} steps")
         n_metal = int(np.count_nonzero(slab.numbers == metal_number))
         excess[name] = int(np.count_nonzero(slab.numbers == atomic_numbers["O"])) - 2 * n_metal
         area = float(np.linalg.norm(np.cross(slab.cell[0], slab.cell[1])))
-        grand = float(slab.get_potential_energy()) - n_metal * references.energy_bulk - excess[name] * references.energy_o2 / 2
+        grand = (
+            float(slab.get_potential_energy())
+            - n_metal * references.energy_bulk
+            - excess[name] * references.energy_o2 / 2
+        )
         gamma[name] = grand / (2 * area)
     return SurfaceFigures(references, gamma, excess, area)

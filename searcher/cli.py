@@ -10,14 +10,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from searcher.errors import InputError, SearcherError
+from searcher.errors import SearcherError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 potential_app = typer.Typer(no_args_is_help=True, help="Make, check and improve potentials.")
 app.add_typer(potential_app, name="potential")
 
 INTERRUPTED = 130
-INTERNAL = 1
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration file (YAML).")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A campaign's folder, for example runs/quickstart.")]
@@ -28,13 +27,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of
 def main() -> None:
     """Run a command and end with its documented exit code."""
     try:
-        app(standalone_mode=False)
+        app()
     except SearcherError as error:
         _complain(str(error))
         sys.exit(error.exit_code)
-    except typer._click.exceptions.ClickException as error:
-        error.show()
-        sys.exit(InputError.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted; `searcher run` goes on from here")
         sys.exit(INTERRUPTED)

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from searcher.config import CampaignConfig
@@ -96,7 +96,7 @@ def _plain(node: Any) -> Any:
 def _complaint(path: Path, document: CommentedMap, issue: Any) -> str:
     location = [part for part in issue["loc"] if part != "function-before"]
     name = ".".join(str(part) for part in location)
-    where = f"{path}:{_line(document, location)}"
+    where = _where(path, document, location)
     if issue["type"] == "extra_forbidden":
         known = sorted(_keys_at(CampaignConfig, location[:-1]))
         close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
@@ -109,17 +109,18 @@ def _complaint(path: Path, document: CommentedMap, issue: Any) -> str:
     return f"{where}: `{name or 'configuration'}`{value} {message}"
 
 
-def _line(document: Any, location: Sequence[Any]) -> int:
+def _where(path: Path, document: CommentedMap, location: Sequence[Any]) -> str:
+    """File and line of a setting, as far down as the file goes; settings from `--set` have no line."""
     line, node = 1, document
     for part in location:
-        if isinstance(node, CommentedMap) and part in node:
-            line = node.lc.key(part)[0] + 1 if part in node.lc.data else line
-        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
-            line = node.lc.item(part)[0] + 1 if part in node.lc.data else line
-        else:
-            return line
+        lines = getattr(getattr(node, "lc", None), "data", None)
+        if not isinstance(node, dict | list) or not (part in node if isinstance(node, dict) else part < len(node)):
+            break
+        if lines is None or part not in lines:
+            return "--set"
+        line = lines[part][0] + 1
         node = node[part]
-    return line
+    return f"{path}:{line}"
 
 
 def _keys_at(model: type[BaseModel], location: Sequence[Any]) -> set[str]:

@@ -17,6 +17,7 @@ from generators.grids.spec import GridError, GridSpec
 EMPTY_GRID = "empty_grid"
 NON_FINITE = "non_finite"
 LOW_CONFIDENCE = "low_confidence"
+OVERCROWDED = "overcrowded"
 CLIPPED_AT = 1.0 - 1e-6
 VOXELS_AT_ONCE = 2**18
 """Voxels of one channel that are worked on together, so that they stay near the processor."""
@@ -42,6 +43,9 @@ class BackmappingSettings:
     r2_min : float
         Smallest R² of a structure to be believed. Grids of pure noise reach 0.1; white noise of 5 % of a peak leaves
         0.2 to 0.6, depending on how empty the box is.
+    max_density : float
+        Atoms of one species per Å³ of the box above which a grid is noise and is not fitted. Ruthenium metal has 0.074,
+        oxygen in RuO2 0.064.
     max_rounds : int
         Times that atoms are added or pruned.
     max_iterations : int
@@ -57,6 +61,7 @@ class BackmappingSettings:
     merge_distance: float = 2.0
     conflict_distance: float = 1.0
     r2_min: float = 0.3
+    max_density: float = 0.12
     max_rounds: int = 5
     max_iterations: int = 40
     tolerance: float = 1e-7
@@ -81,7 +86,7 @@ class Decoded:
     integral_counts : dict of str to float
         Atoms per species that ∫ρ stands for.
     reason : str or None
-        ``"empty_grid"``, ``"non_finite"`` or ``"low_confidence"``; None if the grid could be read.
+        ``"empty_grid"``, ``"non_finite"``, ``"overcrowded"`` or ``"low_confidence"``; None if the grid could be read.
     """
 
     numbers: np.ndarray
@@ -103,6 +108,7 @@ class _Channel:
     confidence: np.ndarray
     squares_left: np.ndarray
     squares: np.ndarray
+    overcrowded: np.ndarray
 
 
 def backmap(
@@ -163,13 +169,16 @@ def _decode_channel(
     data = density.flatten(2)  # (batch, nx, ny nz)
     clipped = _clipped_voxels(data) if spec.clip else None
     peaks = _first_peaks(density, spec, settings)
+    most = max(1.0, settings.max_density * spec.voxel_volume * data[0].numel())
+    overcrowded = torch.bincount(peaks.grid, minlength=len(data)) > most
+    peaks = peaks.select(~overcrowded[peaks.grid])
     nothing = Gaussians(
         data.new_zeros(len(data), 1, 3),
         data.new_zeros(len(data), 1),
         torch.zeros_like(data[:, :1, 0], dtype=torch.bool),
     )
     atoms = _append(nothing, peaks)
-    pending = torch.arange(len(data), device=data.device)
+    pending = torch.nonzero(~overcrowded)[:, 0]
     for round_left in reversed(range(settings.max_rounds)):
         part, part_clipped = data[pending], None if clipped is None else clipped[pending]
         fitted = _fit_by_size(part, part_clipped, atoms.select(pending), spec, settings)
@@ -188,6 +197,7 @@ def _decode_channel(
     residuals, explained = residuals_and_weights(data, clipped, atoms, spec)
     squares = (data - data.mean(dim=(1, 2), keepdim=True)).square().sum(dim=(1, 2))
     arrays = (atoms.positions, atoms.amplitudes, atoms.present, explained, residuals.square().sum(dim=(1, 2)), squares)
+    arrays = (*arrays, overcrowded)
     return _Channel(*(array.cpu().numpy() for array in arrays))
 
 
@@ -325,6 +335,8 @@ def _assemble(
     reason = None
     if not finite:
         reason = NON_FINITE
+    elif any(channel.overcrowded[index] for channel in channels):
+        reason = OVERCROWDED
     elif not stays.any():
         reason = EMPTY_GRID
     elif r2 < settings.r2_min:

@@ -18,6 +18,9 @@ LARGEST_DAMPING = 1e8
 MIN_STIFFNESS = 1e-3
 """Share of a full atom's diagonal that damps atoms of vanishing amplitude, whose position nothing determines."""
 LARGEST_AMPLITUDE = 5.0
+SMALLEST_GAIN = 1e-3
+"""Fall of the error, in units of its mean square residual (Δχ²), below which a step no longer tells anything: what is
+left to gain is some hundredths of a standard deviation of the parameters. Without noise it never stops a fit."""
 
 
 @dataclass
@@ -225,7 +228,8 @@ def fit(
     spec : GridSpec
     max_iterations : int
     tolerance : float
-        Largest last step of an atom in Å, and of its amplitude in units of a peak.
+        Largest last step of an atom in Å, and of its amplitude in units of a peak. Where the residual does not vanish,
+        a fit ends earlier, once it gains no more than `SMALLEST_GAIN`.
 
     Returns
     -------
@@ -247,9 +251,11 @@ def fit(
         largest = torch.maximum(
             (positions - atoms.positions).abs().amax(dim=(1, 2)), (amplitudes - atoms.amplitudes).abs().amax(dim=1)
         )
+        gain = evaluation.error - attempt.error
+        settled = (largest < tolerance) | (gain < SMALLEST_GAIN * attempt.error / data[0].numel())
         atoms, evaluation = _where(better, trial, atoms), evaluation.where(better, attempt)
         damping = torch.where(better, 0.1 * damping, 10.0 * damping)
-        done = (better & (largest < tolerance)) | (damping > LARGEST_DAMPING)
+        done = (better & settled) | (damping > LARGEST_DAMPING)
         if done.any():
             final.replace(rows[done], atoms.select(done))
             rows, atoms, evaluation = rows[~done], atoms.select(~done), evaluation.select(~done)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +23,13 @@ from generators.networks.layers import (
     BesideFrozen,
     MinibatchDeviation,
     halving,
+    halving_evenly,
     initialise,
     keeping,
 )
 
 CRITIC_CONDITIONS = ("channel", "projection", "both")
-CRITIC_STEMS = {"halving": halving, "keeping": keeping}
+CRITIC_STEMS = {"halving": halving_evenly, "keeping": keeping}
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def coarse_shape(shape: Sequence[int], n_halvings: int) -> tuple[int, ...]:
 
 
 class Generator(nn.Module):
-    """Noise and conditions to densities.
+    r"""Noise and conditions to densities.
 
     Parameters
     ----------
@@ -156,8 +158,7 @@ class Generator(nn.Module):
         self.dense = nn.Linear(settings.latent + self.encoder.width, channels[0] * math.prod(self.coarse))
         self.first_norm = NORMS[settings.generator_norm](channels[0], len(shape))
         self.blocks = nn.ModuleList(
-            _DoublingBlock(n_in, n_out, n_species, periodic, settings)
-            for n_in, n_out in zip(channels[:-1], channels[1:], strict=True)
+            _DoublingBlock(n_in, n_out, n_species, periodic, settings) for n_in, n_out in pairwise(channels)
         )
         last = DOUBLINGS[settings.doubling] if settings.generator_output == "doubling" else keeping
         self.output = BesideFrozen(last, channels[-1], n_species, n_species, periodic)
@@ -169,10 +170,12 @@ class Generator(nn.Module):
         with torch.no_grad():
             for parameter in self.output.parameters():
                 parameter.mul_(0.1)  # else the first outputs are far from the mean
-            self.output.of_features.convolution.bias.copy_(torch.logit(odds))
+            for name, parameter in self.output.named_parameters():
+                if name.endswith("bias"):
+                    parameter.copy_(torch.logit(odds))
 
     def forward(self, noise: Tensor, conditions: Tensor) -> Tensor:
-        """Noise (batch, latent) and condition rows (batch, n_conditions) to grids (batch, n_species, \*shape)."""
+        r"""Noise (batch, latent) and condition rows (batch, n_conditions) to grids (batch, n_species, \*shape)."""
         features = self.dense(torch.cat([noise, self.encoder(conditions)], dim=1))
         features = features.view(len(noise), -1, *self.coarse)
         features = functional.leaky_relu(self.first_norm(features), LEAKY_SLOPE)
@@ -205,7 +208,7 @@ class _DoublingBlock(nn.Module):
 
 
 class Critic(nn.Module):
-    """Densities and conditions to a score.
+    r"""Densities and conditions to a score.
 
     Parameters
     ----------
@@ -233,9 +236,7 @@ class Critic(nn.Module):
         self.projection = ConditionProjection(encoder(), settings.critic_hidden) if with_projection else None
         n_input = n_species + int(with_channel)
         self.stem = BesideFrozen(CRITIC_STEMS[settings.critic_stem], n_input, n_species, channels[0], periodic)
-        self.convolutions = nn.ModuleList(
-            halving(n_in, n_out, periodic, True) for n_in, n_out in zip(channels[:-1], channels[1:], strict=True)
-        )
+        self.convolutions = nn.ModuleList(halving(n_in, n_out, periodic, True) for n_in, n_out in pairwise(channels))
         self.norms = nn.ModuleList(NORMS[settings.critic_norm](n, len(shape)) for n in channels)
         self.deviation = MinibatchDeviation() if settings.minibatch_deviation else None
         n_coarse = (channels[-1] + int(settings.minibatch_deviation)) * math.prod(coarse)
@@ -247,7 +248,7 @@ class Critic(nn.Module):
         initialise(self, generator)
 
     def forward(self, grids: Tensor, conditions: Tensor) -> Tensor:
-        """Grids (batch, n_species, \*shape) and condition rows (batch, n_conditions) to scores (batch,)."""
+        r"""Grids (batch, n_species, \*shape) and condition rows (batch, n_conditions) to scores (batch,)."""
         if self.channel is not None:
             grids = torch.cat([grids, self.channel(conditions)], dim=1)
         features = functional.leaky_relu(self.norms[0](self.stem(grids, self.frozen)), LEAKY_SLOPE)

@@ -4,6 +4,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,14 @@ def memory_format_of(tensor: Tensor) -> torch.memory_format:
 def channels_last_format(n_dimensions: int) -> torch.memory_format:
     """Return the memory format that stores the channels of one voxel side by side, for 2 or 3 dimensions."""
     return torch.channels_last_3d if n_dimensions == 3 else torch.channels_last
+
+
+def store_channels_last(network: nn.Module) -> None:
+    """Store the kernels of all convolutions with their channels side by side, in place."""
+    for parameter in network.parameters():
+        if parameter.dim() > 3:
+            memory_format = channels_last_format(parameter.dim() - BATCH_AND_CHANNEL)
+            parameter.data = parameter.data.contiguous(memory_format=memory_format)
 
 
 def _wrap(grid: Tensor, axes: tuple[int, ...], width: int) -> Tensor:
@@ -89,11 +98,11 @@ class _Fold(torch.autograd.Function):
 
 
 def wrap_periodic(grid: Tensor, periodic: Sequence[bool], width: int) -> Tensor:
-    """Repeat `width` voxels beyond both ends of every periodic axis.
+    r"""Repeat `width` voxels beyond both ends of every periodic axis.
 
     Parameters
     ----------
-    grid : torch.Tensor, shape (batch, channels, \\*spatial)
+    grid : torch.Tensor, shape (batch, channels, \*spatial)
     periodic : sequence of bool, one per spatial axis
         Other axes are left as they are.
     width : int
@@ -120,17 +129,20 @@ class PeriodicConvolution(nn.Module):
         Channels.
     periodic : sequence of bool, length 2 or 3
         Its length is the number of dimensions.
-    stride : {1, 2}
-        The axes' lengths are divided by it. Width is 3 voxels, or 4 with stride 2.
+    stride : int
+        The axes' lengths are divided by it.
+    kernel : {3, 4}
+        Width in voxels; 4 only with stride 2.
     bias : bool
     """
 
-    def __init__(self, n_in: int, n_out: int, periodic: Sequence[bool], stride: int = 1, bias: bool = True) -> None:
+    def __init__(
+        self, n_in: int, n_out: int, periodic: Sequence[bool], stride: int = 1, kernel: int = 3, bias: bool = True
+    ) -> None:
         super().__init__()
         self.periodic = tuple(periodic)
         self.width = 1
-        kernel = {1: 3, 2: 4}[stride]
-        convolution = {2: nn.Conv2d, 3: nn.Conv3d}[len(self.periodic)]
+        convolution: Any = {2: nn.Conv2d, 3: nn.Conv3d}[len(self.periodic)]
         padding = tuple(0 if wraps else self.width for wraps in self.periodic)
         self.convolution = convolution(n_in, n_out, kernel, stride=stride, padding=padding, bias=bias)
 
@@ -150,7 +162,7 @@ class TransposedDoubling(nn.Module):
     def __init__(self, n_in: int, n_out: int, periodic: Sequence[bool], bias: bool = True) -> None:
         super().__init__()
         self.periodic = tuple(periodic)
-        convolution = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}[len(self.periodic)]
+        convolution: Any = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}[len(self.periodic)]
         padding = tuple(3 if wraps else 1 for wraps in self.periodic)  # cuts off what the wrapped margin made
         self.convolution = convolution(n_in, n_out, 4, stride=2, padding=padding, bias=bias)
 
@@ -206,7 +218,7 @@ class BesideFrozen(nn.Module):
         self.of_frozen = layer(n_frozen, n_out, periodic, False)
 
     def forward(self, features: Tensor, frozen: Tensor) -> Tensor:
-        """Features (batch, n_features, \*shape), frozen (1, n_frozen, \*shape times a whole factor)."""
+        r"""Features (batch, n_features, \*shape), frozen (1, n_frozen, \*shape times a whole factor)."""
         factor = frozen.shape[-1] // features.shape[-1]
         if factor > 1:
             pool = {2: functional.avg_pool2d, 3: functional.avg_pool3d}[frozen.dim() - BATCH_AND_CHANNEL]
@@ -221,8 +233,13 @@ def keeping(n_in: int, n_out: int, periodic: Sequence[bool], bias: bool) -> nn.M
 
 
 def halving(n_in: int, n_out: int, periodic: Sequence[bool], bias: bool) -> nn.Module:
-    """Convolution that halves the resolution."""
+    """Convolution of width 3 that halves the resolution."""
     return PeriodicConvolution(n_in, n_out, periodic, stride=2, bias=bias)
+
+
+def halving_evenly(n_in: int, n_out: int, periodic: Sequence[bool], bias: bool) -> nn.Module:
+    """Convolution of width 4 that halves the resolution and reads every voxel equally often."""
+    return PeriodicConvolution(n_in, n_out, periodic, stride=2, kernel=4, bias=bias)
 
 
 class PixelNorm(nn.Module):
@@ -275,9 +292,7 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def _fan_in(module: nn.Module) -> float:
-    weight = module.weight
+def _fan_in(module: nn.Linear | nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d) -> float:
     if isinstance(module, nn.ConvTranspose2d | nn.ConvTranspose3d):
-        strides = math.prod(module.stride)
-        return weight.shape[0] * math.prod(weight.shape[2:]) / strides
-    return weight[0].numel()
+        return module.weight.shape[0] * math.prod(module.kernel_size) / math.prod(module.stride)
+    return float(module.weight[0].numel())

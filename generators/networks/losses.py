@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 Score = Callable[[Tensor], Tensor]
-"""grids (batch, channels, \\*spatial) -> scores (batch,), with the conditions bound"""
+"""grids (batch, channels, ...) -> scores (batch,), with the conditions bound"""
 Penalty = Callable[[Score, Tensor, Tensor, torch.Generator], Tensor]
 """(score, real, fake, generator) -> one number, before its weight"""
 
@@ -77,6 +77,12 @@ def _bce_critic(real: Tensor, fake: Tensor) -> Tensor:
     return smooth + functional.softplus(fake).mean()
 
 
+def _relativistic_generator(fake: Tensor, real: Tensor | None) -> Tensor:
+    if real is None:
+        raise ValueError("`real` scores are missing, but the relativistic loss compares with them")
+    return functional.softplus(real - fake).mean()
+
+
 LOSSES: dict[str, Loss] = {
     "wgan_gp": Loss(lambda r, f: f.mean() - r.mean(), lambda f, r: -f.mean(), two_sided_penalty),
     "wgan_gp_one_sided": Loss(lambda r, f: f.mean() - r.mean(), lambda f, r: -f.mean(), one_sided_penalty),
@@ -91,7 +97,7 @@ LOSSES: dict[str, Loss] = {
     ),
     "relativistic": Loss(
         lambda r, f: functional.softplus(f - r).mean(),
-        lambda f, r: functional.softplus(r - f).mean(),
+        _relativistic_generator,
         zero_centred_penalty,
         relative=True,
     ),

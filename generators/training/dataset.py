@@ -64,11 +64,11 @@ class StructureDataset:
         return torch.multinomial(self.probabilities, n, replacement=True, generator=generator)
 
     def batch(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw structures and turn each by a random symmetry operation.
+        r"""Draw structures and turn each by a random symmetry operation.
 
         Returns
         -------
-        grids : torch.Tensor, shape (n, n_species, \\*shape)
+        grids : torch.Tensor, shape (n, n_species, \*shape)
         conditions : torch.Tensor, shape (n, n_conditions)
         """
         drawn = self.draw(n, generator)

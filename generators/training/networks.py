@@ -1,8 +1,7 @@
 """Networks for a template's window: made anew, or checked against weights on disk."""
 
-import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,31 +39,30 @@ def build_networks(
 def require_fitting(description: dict[str, Any], networks: NetworkSettings, spec: GridSpec, path: Path) -> None:
     """Raise WeightsError if weights were made for other networks or another grid; lengths may differ by 3 %."""
     wanted = json.loads(json.dumps({"network": asdict(networks), "grid": spec.as_dict()}))
-    found = {"network": description.get("network"), "grid": description.get("grid")}
-    if not isinstance(found["network"], dict) or not isinstance(found["grid"], dict):
+    network, grid = description.get("network"), description.get("grid")
+    if not isinstance(network, dict) or not isinstance(grid, dict):
         raise WeightsError(f"weights `{path}` do not say what networks they are for")
-    found, grid = copy.deepcopy(found), wanted["grid"]
-    found["grid"]["origin"] = grid["origin"]  # a frame, which the networks do not see
+    grid = {**grid, "origin": wanted["grid"]["origin"]}  # a frame, which the networks do not see
     for name in ("sigma", "lengths"):
-        if _close(found["grid"].get(name), grid[name]):
-            found["grid"][name] = grid[name]
-    difference = first_difference(found, wanted)
+        if _close(grid.get(name), wanted["grid"][name]):
+            grid[name] = wanted["grid"][name]
+    difference = first_difference({"network": network, "grid": grid}, wanted)
     if difference:
         raise WeightsError(f"weights `{path}` do not fit: {difference}")
 
 
 def _close(found: Any, wanted: Any) -> bool:
-    pairs = (
-        zip(found, wanted, strict=True) if isinstance(wanted, list) and isinstance(found, list) else [(found, wanted)]
-    )
-    return all(isinstance(a, int | float) and abs(a - b) <= LENGTH_TOLERANCE * abs(b) for a, b in pairs)
+    """Whether two lengths, or two lists of them, agree within the tolerance."""
+    if isinstance(found, list) and isinstance(wanted, list):
+        return len(found) == len(wanted) and all(map(_close, found, wanted))
+    return isinstance(found, int | float) and abs(found - wanted) <= LENGTH_TOLERANCE * abs(wanted)
 
 
-def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Put ``prefix.`` before every name."""
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
 
 
-def without_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors whose name begins with ``prefix.``, without it."""
     return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}

@@ -6,13 +6,18 @@ from threading import Event
 from rich.console import Console
 
 from searcher.campaign.campaign import Campaign, open_campaign
+from searcher.campaign.candidate import Gate
 from searcher.campaign.loop import run_campaign
+from searcher.campaign.preparation import PREPARATION, prepare
+from searcher.campaign.pretraining import pretrain
 from searcher.config import CampaignConfig
 from searcher.errors import StoppedOnRequest
+from searcher.loading import load_config
 from searcher.results.export import write_accepted_db
 from searcher.results.report import write_report
 from searcher.results.status import print_status, status
 from searcher.results.tracking import Tracker
+from searcher.structures.files import read_structures, write_compressed
 
 
 def drive(config: CampaignConfig, stop: Event, console: Console) -> None:
@@ -38,6 +43,41 @@ def drive(config: CampaignConfig, stop: Event, console: Console) -> None:
         raise
     finally:
         campaign.close()
+
+
+def train_on_run(folder: Path, out: Path, steps: int, withhold: Path | None, console: Console) -> None:
+    """Train a generator on everything that a campaign has relaxed; see `pretraining`."""
+    config = load_config(folder / "campaign.yaml")
+    withheld = read_structures(withhold) if withhold else []
+    campaign = open_campaign(config.model_copy(update={"runs": folder.parent}), Event())
+    try:
+        problem = prepare(campaign, console)
+        pretrain(campaign, problem, out, steps, withheld, console)
+    finally:
+        campaign.close()
+
+
+def write_seeds(config: CampaignConfig, out: Path, console: Console) -> None:
+    """Relax every termination of the facet and write those that stay valid."""
+    campaign = open_campaign(config, Event())
+    try:
+        prepare(campaign, console)
+        frames = []
+        for candidate in campaign.ledger.candidates(iteration=PREPARATION, arm="seed", reached=Gate.VALID_RELAXED):
+            atoms = campaign.ledger.structure(str(candidate.relaxed))
+            atoms.info["label"] = candidate.label
+            atoms.info["gamma_zero_eV_per_A2"] = candidate.gamma_zero
+            atoms.info["gamma_slope_per_A2"] = candidate.gamma_slope
+            frames.append(atoms)
+        write_compressed(out, frames)
+        console.print(f"{len(frames)} seeds: {out}")
+    finally:
+        campaign.close()
+
+
+def tracker_of(folder: Path) -> Tracker:
+    """The tracker of a campaign that exists."""
+    return make_tracker(folder, load_config(folder / "campaign.yaml"))
 
 
 def make_tracker(folder: Path, config: CampaignConfig) -> Tracker:

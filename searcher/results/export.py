@@ -55,7 +55,7 @@ def export(
     formats: Sequence[str] = ("extxyz", "cif", "poscar"),
     ids: Sequence[str] | None = None,
     verdict: str = Verdict.ACCEPTED,
-) -> list[Path]:
+) -> Path:
     """Write structures, tables and a README into a folder, which is made if it is missing.
 
     Parameters
@@ -72,8 +72,8 @@ def export(
 
     Returns
     -------
-    list of pathlib.Path
-        What was written.
+    pathlib.Path
+        `out`.
 
     Raises
     ------
@@ -88,28 +88,24 @@ def export(
     terminations = _chosen(folder, ledger, ids, verdict)
     names = _file_names([t.id for t in terminations])
     delta_mu_o = chosen_delta_mu_o(ledger)
-    written = []
     out.mkdir(parents=True, exist_ok=True)
     for termination, name in zip(terminations, names, strict=True):
         atoms = annotated(termination, delta_mu_o)
         for kind in formats:
             suffix, writer = WRITERS[kind]
-            path = out / f"{name}{suffix}"
-            with _replacing(path) as draft:
+            with _replacing(out / f"{name}{suffix}") as draft:
                 writer(draft, atoms)
-            written.append(path)
-    written.append(write_extxyz(out / "combined.extxyz", terminations, delta_mu_o))
-    written += _write_tables(out, terminations, delta_mu_o)
+    write_extxyz(out / "combined.extxyz", terminations, delta_mu_o)
+    _write_tables(out, terminations, delta_mu_o)
     selection = "named one by one" if ids is not None else f"verdict: {verdict}"
-    written.append(_write_readme(out, ledger, selection, names, formats))
-    return written
+    _write_readme(out, ledger, selection, names, formats)
+    return out
 
 
-def write_extxyz(path: Path, terminations: Sequence[Termination], delta_mu_o: float) -> Path:
+def write_extxyz(path: Path, terminations: Sequence[Termination], delta_mu_o: float) -> None:
     """All structures in one file; an empty file if there are none."""
     with _replacing(path) as draft:
         write(draft, [annotated(t, delta_mu_o) for t in terminations], format="extxyz")
-    return path
 
 
 def write_accepted_db(folder: Path, ledger: Ledger) -> Path:
@@ -131,8 +127,8 @@ def annotated(termination: Termination, delta_mu_o: float) -> Atoms:
     row = termination.row(delta_mu_o)
     kept = (
         "arm", "iteration", "verdict", "reason", "excess_oxygen", "excess_oxygen_per_A2", "delta_mu_o_eV",
-        "gamma_meV_per_A2", "gamma_meV_per_A2_at_0_eV", "gamma_slope_per_A2", "above_envelope_meV_per_A2", "energy_class",
-        "kappa", "nearest",
+        "gamma_meV_per_A2", "gamma_meV_per_A2_at_0_eV", "gamma_slope_per_A2", "above_envelope_meV_per_A2",
+        "energy_class", "kappa", "nearest",
     )  # fmt: skip
     atoms.info = {"candidate": termination.id, **{key: row[key] for key in kept if row[key] is not None}}
     if termination.energy is not None:
@@ -189,7 +185,7 @@ WRITERS: dict[str, tuple[str, Callable[[Path, Atoms], None]]] = {
 }
 
 
-def _write_tables(out: Path, terminations: Sequence[Termination], delta_mu_o: float) -> list[Path]:
+def _write_tables(out: Path, terminations: Sequence[Termination], delta_mu_o: float) -> None:
     rows = [termination.row(delta_mu_o) for termination in terminations]
     with _replacing(out / "table.json") as draft:
         draft.write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -198,10 +194,9 @@ def _write_tables(out: Path, terminations: Sequence[Termination], delta_mu_o: fl
             writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-    return [out / "table.csv", out / "table.json"]
 
 
-def _write_readme(out: Path, ledger: Ledger, selection: str, names: Sequence[str], formats: Sequence[str]) -> Path:
+def _write_readme(out: Path, ledger: Ledger, selection: str, names: Sequence[str], formats: Sequence[str]) -> None:
     template = ledger.fact("template") or {}
     config = ledger.fact("config", {})
     suffixes = ", ".join(WRITERS[kind][0] for kind in formats)
@@ -217,7 +212,6 @@ def _write_readme(out: Path, ledger: Ledger, selection: str, names: Sequence[str
     )
     with _replacing(out / "README.txt") as draft:
         draft.write_text(text, encoding="utf-8")
-    return out / "README.txt"
 
 
 def _facet(ledger: Ledger) -> str:

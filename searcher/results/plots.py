@@ -95,7 +95,8 @@ def diagram(
         axes.plot([], [], color=OKABE_ITO[0], label="accepted")
         axes.plot([], [], color="0.55", linestyle="--", label="seeds and known")
         axes.legend(frameon=False)
-    axes.set(xlabel=r"$\Delta\mu_\mathrm{O}$ / eV per O atom, relative to ½ O₂ at 0 K", ylabel="γ / meV Å⁻²", xlim=delta_mu_range)
+    axes.set(xlim=delta_mu_range, ylabel="γ / meV Å⁻²")
+    axes.set_xlabel(r"$\Delta\mu_\mathrm{O}$ / eV per O atom, relative to ½ O₂ at 0 K")
     _temperature_axis(axes, delta_mu_range, pressure)
     return _png(figure)
 
@@ -114,7 +115,7 @@ def energy_classes(ledger: Ledger) -> bytes:
         colour = "0.6" if name == "seeds and known" else OKABE_ITO[index % 6]
         axes.bar(classes + (index - (len(groups) - 1) / 2) * width, counts, width, color=colour, label=name)
     axes.set(xlabel="energy class, 0 is the most stable", ylabel="terminations", xticks=classes)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="y", integer=True)
     axes.legend(frameon=False)
     return _png(figure)
 
@@ -125,14 +126,16 @@ def slices(samples: Path, n_samples: int = 4) -> bytes:
     Parameters
     ----------
     samples : pathlib.Path
-        ``.npz`` with `grids` (n, n_species, nx, ny, nz), `species` (atomic numbers or symbols) and `spacing` in Å.
+        ``.npz`` with at least one grid: `grids` (n, n_species, nx, ny, nz), `species` (atomic numbers or symbols) and
+        `spacing` in Å.
     """
     with np.load(samples, allow_pickle=False) as data:
         grids = np.asarray(data["grids"], dtype=float)[:n_samples]
         species = [_symbol(value) for value in data["species"]]
         spacing = np.broadcast_to(np.asarray(data["spacing"], dtype=float), (3,))
     columns = 2 * len(species)
-    figure, axes = _figure(2.1 * columns, 2.1 * max(len(grids), 1), (max(len(grids), 1), columns))
+    figure = _canvas(2.1 * columns, 2.1 * len(grids))
+    axes = figure.subplots(len(grids), columns, squeeze=False)
     x, y, z = np.array(grids.shape[2:]) * spacing
     for row, sample in enumerate(grids):
         for channel, symbol in enumerate(species):
@@ -154,7 +157,9 @@ def slices(samples: Path, n_samples: int = 4) -> bytes:
 
 
 def _temperature_axis(axes: "Axes", delta_mu_range: tuple[float, float], pressure: float) -> None:
-    temperatures = [t for t in range(200, 2001, 200) if delta_mu_range[0] <= delta_mu_o(t, pressure) <= delta_mu_range[1]]
+    temperatures = [
+        t for t in range(200, 2001, 200) if delta_mu_range[0] <= delta_mu_o(t, pressure) <= delta_mu_range[1]
+    ]
     above = axes.twiny()
     above.set_xlim(delta_mu_range)
     above.set_xticks([delta_mu_o(t, pressure) for t in temperatures], [str(t) for t in temperatures])
@@ -165,15 +170,19 @@ def _symbol(value: object) -> str:
     return str(value) if isinstance(value, str) else chemical_symbols[int(value)]  # type: ignore[call-overload]
 
 
-def _figure(width: float, height: float, grid: tuple[int, int] | None = None) -> tuple["Figure", "Axes"]:
-    """A figure of its own, so that no state is shared and no display is needed."""
+def _figure(width: float, height: float) -> tuple["Figure", "Axes"]:
+    figure = _canvas(width, height)
+    return figure, figure.add_subplot()
+
+
+def _canvas(width: float, height: float) -> "Figure":
+    """A figure of its own (sizes in inches), so that no state is shared and no display is needed."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots() if grid is None else figure.subplots(*grid, squeeze=False)
-    return figure, axes
+    return figure
 
 
 def _png(figure: "Figure") -> bytes:

@@ -28,7 +28,7 @@ MOST_POINTS = 400
 PRESSURES = (1.0, 1e-10)  # bar
 
 
-def write_report(folder: Path, ledger: Ledger, running: bool = False) -> Path:
+def write_report(folder: Path, ledger: Ledger) -> Path:
     """Write ``report.html`` into the campaign's folder and return its path.
 
     Parameters
@@ -37,20 +37,18 @@ def write_report(folder: Path, ledger: Ledger, running: bool = False) -> Path:
         The campaign's.
     ledger : Ledger
         Read only will do.
-    running : bool
-        Whether a driver holds the campaign.
     """
     path = folder / "report.html"
     draft = path.with_name(path.name + ".new")
     with draft.open("w", encoding="utf-8") as stream:
-        stream.write(render(folder, ledger, running))
+        stream.write(render(folder, ledger))
         stream.flush()
         os.fsync(stream.fileno())
     draft.replace(path)
     return path
 
 
-def render(folder: Path, ledger: Ledger, running: bool = False) -> str:
+def render(folder: Path, ledger: Ledger) -> str:
     """The report as text."""
     environment = Environment(
         loader=PackageLoader("searcher.results", "templates"),
@@ -60,7 +58,7 @@ def render(folder: Path, ledger: Ledger, running: bool = False) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"milli": lambda value: MEV * value, "formula": _formula}
-    found = status(folder, ledger, running)
+    found = status(folder, ledger)
     template = ledger.fact("template") or {}
     metal = ledger.fact("config", {}).get("material", {}).get("metal", "Ru")
     style = _asset("report.css") + svg.element_colours({s: atomic_numbers[s] for s in ("O", metal)})

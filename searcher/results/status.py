@@ -1,16 +1,20 @@
 """How far a campaign has come."""
 
+import fcntl
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 from scipy.stats import chi2
 
 from searcher.campaign.candidate import Verdict
 from searcher.campaign.ledger import Ledger
 
-PREPARATION = -1
-"""iteration under which the preparation's stages are recorded"""
+LAST_STAGE = "close"
+"""the stage whose record ends an iteration"""
+LOCK = ".lock"
+"""file in a campaign's folder that its driver locks"""
 FUNNEL_COLUMNS = (
     "proposed", "decoded", "valid", "selected", "converged", "valid_relaxed", "unique", "novel", "accepted",
     "force_calls",
@@ -19,18 +23,21 @@ CONFIDENCE = 0.95
 
 
 def finished_iterations(ledger: Ledger) -> list[int]:
-    """Iterations whose candidates all have a verdict and whose last stage is recorded.
-
-    The last stage is the one under which the campaign's earlier iterations ended; an iteration that a later one
-    follows has ended, and so has one without an open candidate after it has judged some.
-    """
-    started = sorted({iteration for iteration, _, _ in ledger.stages() if iteration > PREPARATION})
-    return [iteration for iteration in started if iteration < started[-1] or _all_judged(ledger, iteration)]
+    """Iterations whose last stage is recorded."""
+    return [iteration for iteration, name, _ in ledger.stages() if name == LAST_STAGE]
 
 
-def _all_judged(ledger: Ledger, iteration: int) -> bool:
-    found = ledger.candidates(iteration=iteration)
-    return bool(found) and all(candidate.finished for candidate in found)
+def is_running(folder: Path) -> bool:
+    """Whether a driver holds the campaign's lock; asking takes nothing away from it."""
+    lock = folder / LOCK
+    if not lock.exists():
+        return False
+    with lock.open("rb") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def arm_names(ledger: Ledger) -> list[str]:
@@ -38,7 +45,7 @@ def arm_names(ledger: Ledger) -> list[str]:
     return [arm["name"] for arm in ledger.fact("config", {}).get("arms", [])]
 
 
-def status(folder: Path, ledger: Ledger, running: bool = False) -> dict[str, Any]:
+def status(folder: Path, ledger: Ledger) -> dict[str, Any]:
     """One JSON-able object.
 
     Parameters
@@ -47,8 +54,6 @@ def status(folder: Path, ledger: Ledger, running: bool = False) -> dict[str, Any
         The campaign's.
     ledger : Ledger
         Read only will do.
-    running : bool
-        Whether a driver holds the campaign, which only its lock can tell.
 
     Returns
     -------
@@ -72,7 +77,7 @@ def status(folder: Path, ledger: Ledger, running: bool = False) -> dict[str, Any
         "name": ledger.fact("name"),
         "folder": str(folder),
         "facet": (ledger.fact("template") or {}).get("facet"),
-        "state": _state(running, bool(stages), asked is not None and done >= asked),
+        "state": _state(asked is not None and done >= asked, is_running(folder), bool(stages)),
         "iterations": done,
         "iterations_asked": asked,
         "stage": None if not stages else {"iteration": stages[-1][0], "name": stages[-1][1]},
@@ -84,11 +89,11 @@ def status(folder: Path, ledger: Ledger, running: bool = False) -> dict[str, Any
     }
 
 
-def _state(running: bool, started: bool, complete: bool) -> str:
-    if running:
-        return "running"
+def _state(complete: bool, running: bool, started: bool) -> str:
     if complete:
         return "finished"
+    if running:
+        return "running"
     return "stopped" if started else "new"
 
 
@@ -106,10 +111,11 @@ def yield_per_thousand(accepted: int, force_calls: int) -> tuple[float, float, f
     return accepted * scale, float(low) * scale, float(high) * scale
 
 
-def status_table(found: dict[str, Any]) -> Table:
-    """The funnels as a table for a terminal."""
+def print_status(found: dict[str, Any], console: Console) -> None:
+    """The state in a line and the funnels as a table, for a terminal."""
     heading = f"{found['name']}: {found['state']}, {found['iterations']} of {found['iterations_asked']} iterations"
-    table = Table(title=f"{heading}, {found['accepted']} accepted, {found['force_calls']} force calls")
+    console.print(f"{heading}, {found['accepted']} accepted, {found['force_calls']:,} force calls", highlight=False)
+    table = Table()
     table.add_column("gate")
     for name in found["arms"]:
         table.add_column(name, justify="right")
@@ -117,4 +123,4 @@ def status_table(found: dict[str, Any]) -> Table:
         table.add_row(gate.replace("_", " "), *(f"{funnel[gate]:,}" for funnel in found["arms"].values()))
     yields = [yield_per_thousand(f["accepted"], f["force_calls"]) for f in found["arms"].values()]
     table.add_row("accepted per 1,000 calls", *("–" if y is None else f"{y[0]:.2f}" for y in yields))
-    return table
+    console.print(table)

@@ -98,7 +98,9 @@ def curves_over_steps(series: Mapping[str, Sequence[tuple[float, float]]], bound
     parts.append('<g clip-path="url(#loss-plot)">')
     for index, (name, points) in enumerate(finite.items()):
         placed = _points([axes.place(s, v) for s, v in points])
-        parts.append(f'<polyline class="series s{index % 6}" points="{placed}"><title>{escape(name)}</title></polyline>')
+        parts.append(
+            f'<polyline class="series s{index % 6}" points="{placed}"><title>{escape(name)}</title></polyline>'
+        )
     parts.append("</g></svg>")
     return Markup("".join(parts))
 

@@ -1,38 +1,18 @@
-"""MLflow as a projection of the ledger: it can fall behind, be down or be lost, and is brought up to date from the ledger.
+"""Keeps MLflow up to date while a campaign runs, in a process of its own.
 
-The only module that uses MLflow. A campaign projects in a process of its own (`Tracker`), so that neither a slow server
-nor a fault in a store can delay or end the search.
+Neither a slow server nor a fault in a store can delay or end the search.
 """
 
-import argparse
-import hashlib
 import logging
 import os
-import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import IO
 
-from filelock import FileLock
-
-from searcher.campaign.candidate import Verdict
-from searcher.campaign.ledger import Ledger
-from searcher.config import COSMETIC, flatten
-from searcher.results import plots
-from searcher.results.export import write_extxyz
 from searcher.results.redaction import redact
-from searcher.results.status import arm_names, finished_iterations, yield_per_thousand
-from searcher.results.terminations import chosen_delta_mu_o, described
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +27,8 @@ ENVIRONMENT = {
     "GIT_PYTHON_REFRESH": "quiet",
     "OMP_NUM_THREADS": "1",
 }
-LOCK_TIMEOUT_S = 60.0
 PROJECTION_LIMIT_S = 120.0
-LARGEST_BATCH = 1000
-LONGEST_PARAMETER = 500
-PARAMETERS_PER_BATCH = 100
-ID_FILE = ".tracking_id"
-KIND, CAMPAIGN, ITERATION, COMPLETE = "searcher.kind", "searcher.campaign", "searcher.iteration", "searcher.complete"
+FINAL_WAIT_S = 25.0
 
 
 def default_uri(runs: Path) -> str:
@@ -73,38 +48,52 @@ class Tracker:
     experiment : str
     enabled : bool
     limit_s : float
-        Longest time one projection may take, and the longest wait in `update` with a final status.
+        Longest time one projection may take beside the running search.
+    wait_s : float
+        Longest wait in `update` with a final status; below the 30 s within which a stopped campaign has ended.
     """
 
     def __init__(
-        self, folder: Path, uri: str, experiment: str, enabled: bool = True, limit_s: float = PROJECTION_LIMIT_S
+        self,
+        folder: Path,
+        uri: str,
+        experiment: str,
+        enabled: bool = True,
+        limit_s: float = PROJECTION_LIMIT_S,
+        wait_s: float = FINAL_WAIT_S,
     ) -> None:
         self._folder = folder
         self._uri = uri or default_uri(folder.parent)
         self._experiment = experiment
         self._enabled = enabled
         self._limit_s = limit_s
+        self._wait_s = wait_s
         self._process: subprocess.Popen[bytes] | None = None
-        self._messages = tempfile.TemporaryFile()
+        self._messages: IO[bytes] | None = None
 
     def update(self, status: str) -> None:
         """Project the ledger as it stands.
 
         With ``RUNNING`` it returns at once; if the former projection still runs, this one is left out and the next one
-        brings its share. With a final status it waits, at most twice `limit_s`.
+        brings its share. With a final status it waits, at most `wait_s`.
         """
-        _check_status(status)
+        check_status(status)
         if not self._enabled:
             return
         if status == "RUNNING":
             if self._ended(0.0):
                 self._start(status)
             return
-        if not self._ended(self._limit_s):
+        deadline = time.monotonic() + self._wait_s
+        if not self._ended(self._wait_s / 3):
             self.close()
         self._start(status)
-        if not self._ended(self._limit_s):
-            log.warning("tracking: `%s` does not answer within %g s; the search goes on", self._where, self._limit_s)
+        if not self._ended(max(0.0, deadline - time.monotonic())):
+            log.warning(
+                "tracking: `%s` took longer than %g s; `searcher sync-mlflow` brings it up to date",
+                self._where,
+                self._wait_s,
+            )
             self.close()
 
     def close(self) -> None:
@@ -112,17 +101,16 @@ class Tracker:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-            self._process = None
+            self._told()
 
     @property
     def _where(self) -> str:
         return redact(self._uri)
 
     def _start(self, status: str) -> None:
-        self._messages.seek(0)
-        self._messages.truncate()
-        command = [sys.executable, "-m", "searcher.results.tracking", str(self._folder), "--status", status]
+        command = [sys.executable, "-m", "searcher.results.projection", str(self._folder), "--status", status]
         command += ["--experiment", self._experiment, "--limit-s", str(self._limit_s)]
+        self._messages = tempfile.TemporaryFile()  # noqa: SIM115 - read and closed when the process has ended
         try:
             # the address goes through the environment, since a command line with a password is there for all to see
             self._process = subprocess.Popen(
@@ -134,6 +122,7 @@ class Tracker:
                 start_new_session=True,
             )
         except OSError as error:
+            self._told()
             log.warning("tracking: no process could be started (%s); the search goes on", error)
 
     def _ended(self, wait_s: float) -> bool:
@@ -144,256 +133,24 @@ class Tracker:
             code = self._process.wait(wait_s)
         except subprocess.TimeoutExpired:
             return False
-        self._process = None
+        message = self._told()
         if code != 0:
-            self._messages.seek(0)
-            lines = redact(self._messages.read().decode(errors="replace")).strip().splitlines() or ["no message"]
-            log.warning("tracking in `%s` failed (%s): %s; the search goes on", self._where, code, lines[-1])
+            log.warning("tracking in `%s` failed (%s): %s; the search goes on", self._where, code, message)
         return True
 
-
-def project(folder: Path, ledger: Ledger, uri: str, experiment: str, status: str = "RUNNING") -> str:
-    """Bring MLflow up to date with the ledger; repeating it changes nothing.
-
-    The campaign is a parent run, each finished iteration a child run. Runs are found again by the campaign's id, which
-    the folder keeps, and metrics carry their run's start as time stamp, so that a repeated row is the same row.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        The campaign's.
-    ledger : Ledger
-        Read only will do.
-    uri : str
-        Of the tracking store or server.
-    experiment : str
-        Made if it is missing, with artifacts in ``mlartifacts`` beside the campaigns where no server holds them.
-    status : {"RUNNING", "FINISHED", "KILLED", "FAILED"}
-        Of the campaign.
-
-    Returns
-    -------
-    str
-        Id of the parent run.
-    """
-    _check_status(status)
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    with FileLock(folder / ".tracking_lock", timeout=LOCK_TIMEOUT_S):
-        client, experiment_id = _open(folder, uri, experiment)
-        campaign = _campaign_id(folder)
-        parent = _campaign_run(client, experiment_id, campaign, ledger)
-        finished = finished_iterations(ledger)
-        for iteration in finished:
-            _project_iteration(client, experiment_id, parent, campaign, folder, ledger, iteration)
-        _project_campaign(client, parent, folder, ledger, finished)
-        if status == "RUNNING":
-            client.update_run(parent, status="RUNNING")
-        else:
-            client.set_terminated(parent, status=status)
-    return parent
+    def _told(self) -> str:
+        """The last line that the ended process wrote, without passwords."""
+        self._process = None
+        if self._messages is None:
+            return ""
+        self._messages.seek(0)
+        lines = redact(self._messages.read().decode(errors="replace")).strip().splitlines()
+        self._messages.close()
+        self._messages = None
+        return lines[-1] if lines else "no message"
 
 
-def _check_status(status: str) -> None:
+def check_status(status: str) -> None:
+    """Refuse what is no status of a run."""
     if status not in STATUSES:
         raise ValueError(f"`status` is {status!r}; allowed are {', '.join(STATUSES)}")
-
-
-def _open(folder: Path, uri: str, experiment: str) -> tuple["MlflowClient", str]:
-    """A client and the experiment's id; a new sqlite store is laid out by one process at a time."""
-    from mlflow import MlflowClient
-
-    lock = folder.parent / "mlflow.lock"
-    artifacts = folder.parent / "mlartifacts"
-    if uri.startswith("sqlite:///"):
-        database = Path(uri.removeprefix("sqlite:///"))
-        database.parent.mkdir(parents=True, exist_ok=True)
-        lock, artifacts = database.with_name(database.name + ".lock"), database.parent / "mlartifacts"
-    with FileLock(lock, timeout=LOCK_TIMEOUT_S):
-        client = MlflowClient(tracking_uri=uri)
-        found = client.get_experiment_by_name(experiment)
-        if found is not None:
-            return client, found.experiment_id
-        location = None if uri.startswith("http") else artifacts.resolve().as_uri()
-        return client, client.create_experiment(experiment, artifact_location=location)
-
-
-def _campaign_id(folder: Path) -> str:
-    """The campaign's id in every store, made with its first projection."""
-    path = folder / ID_FILE
-    if not path.exists():
-        draft = path.with_name(path.name + ".new")
-        draft.write_text(uuid.uuid4().hex + "\n", encoding="utf-8")
-        draft.replace(path)
-    return path.read_text(encoding="utf-8").strip()
-
-
-def _find_or_create(
-    client: "MlflowClient", experiment_id: str, tags: Mapping[str, str], name: str, parent: str | None = None
-) -> Any:
-    condition = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
-    found = client.search_runs([experiment_id], filter_string=condition, max_results=1)
-    if found:
-        return found[0]
-    nested = {} if parent is None else {"mlflow.parentRunId": parent}
-    return client.create_run(experiment_id, tags={**tags, **nested}, run_name=name)
-
-
-def _campaign_run(client: "MlflowClient", experiment_id: str, campaign: str, ledger: Ledger) -> str:
-    run = _find_or_create(client, experiment_id, {KIND: "campaign", CAMPAIGN: campaign}, ledger.fact("name"))
-    if run.data.tags.get(COMPLETE) is None:
-        _log_parameters(client, run.info.run_id, ledger)
-        client.set_tag(run.info.run_id, COMPLETE, "parameters")
-    return str(run.info.run_id)
-
-
-def _log_parameters(client: "MlflowClient", run_id: str, ledger: Ledger) -> None:
-    """Settings on which results depend; the others may change when a campaign is resumed, and parameters cannot."""
-    from mlflow.entities import Param, RunTag
-
-    settings = {
-        key: redact(str(value))[:LONGEST_PARAMETER]
-        for key, value in flatten(ledger.fact("config", {})).items()
-        if not any(key == cosmetic or key.startswith(cosmetic + ".") for cosmetic in COSMETIC)
-    }
-    items = [Param(key, value) for key, value in settings.items()]
-    for start in range(0, len(items), PARAMETERS_PER_BATCH):
-        client.log_batch(run_id, params=items[start : start + PARAMETERS_PER_BATCH])
-    template = ledger.fact("template") or {}
-    tags = {
-        "searcher.name": ledger.fact("name"),
-        "searcher.potential": ledger.fact("potential"),
-        "searcher.facet": template.get("facet"),
-        "searcher.template": template.get("id"),
-        "searcher.host": ledger.fact("host"),
-        "searcher.seed": ledger.fact("seed"),
-        "searcher.threads": ledger.fact("threads"),
-        "searcher.data": _known_hash(ledger),
-        **{f"version.{name}": value for name, value in ledger.fact("versions", {}).items()},
-    }
-    client.log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in tags.items() if value is not None])
-
-
-def _known_hash(ledger: Ledger) -> str:
-    """Changes with the seeds and known structures that the search began with."""
-    rows = [f"{c.id} {c.relaxed}" for c in ledger.candidates(verdict=Verdict.REFERENCE)]
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
-
-
-def _project_iteration(
-    client: "MlflowClient",
-    experiment_id: str,
-    parent: str,
-    campaign: str,
-    folder: Path,
-    ledger: Ledger,
-    iteration: int,
-) -> None:
-    name = f"{ledger.fact('name')}, iteration {iteration:03d}"
-    tags = {KIND: "iteration", CAMPAIGN: campaign, ITERATION: str(iteration)}
-    run = _find_or_create(client, experiment_id, tags, name, parent)
-    if run.data.tags.get(COMPLETE) is not None:
-        return
-    run_id, started = run.info.run_id, run.info.start_time
-    metrics = ledger.metrics(iteration)
-    rows = [(name, step, value) for name, points in metrics.items() for step, value in points]
-    rows += [(name, 0, value) for name, value in _funnel_metrics(ledger, {iteration}).items()]
-    _log_metrics(client, run_id, rows, started)
-    client.log_dict(run_id, {name: detail for i, name, detail in ledger.stages() if i == iteration}, "stages.json")
-    with _pictures(folder, ledger, iteration, metrics) as drawn:
-        client.log_artifacts(run_id, str(drawn))
-    client.set_tag(run_id, COMPLETE, "all")
-    client.set_terminated(run_id, status="FINISHED")
-
-
-@contextmanager
-def _pictures(
-    folder: Path, ledger: Ledger, iteration: int, metrics: Mapping[str, list[tuple[int, float]]]
-) -> Iterator[Path]:
-    """A folder with an iteration's pictures and accepted structures."""
-    with tempfile.TemporaryDirectory() as name:
-        drawn = Path(name)
-        if metrics:
-            (drawn / "losses.png").write_bytes(plots.losses(metrics))
-        samples = folder / "iterations" / f"{iteration:03d}" / "samples.npz"
-        if samples.is_file():
-            (drawn / "slices.png").write_bytes(plots.slices(samples))
-        accepted = described(ledger, ledger.candidates(iteration=iteration, verdict=Verdict.ACCEPTED))
-        if accepted:
-            write_extxyz(drawn / "accepted.extxyz", accepted, chosen_delta_mu_o(ledger))
-        yield drawn
-
-
-def _project_campaign(client: "MlflowClient", run_id: str, folder: Path, ledger: Ledger, finished: list[int]) -> None:
-    """Funnels so far, one step per finished iteration, and the campaign's files as they stand."""
-    started = client.get_run(run_id).info.start_time
-    logged = {m.step for m in client.get_metric_history(run_id, "accepted")}
-    for iteration in finished:
-        if iteration in logged:
-            continue
-        totals = _funnel_metrics(ledger, set(range(iteration + 1)))
-        # `accepted` last: its step says that the others of the iteration are there
-        totals["accepted"] = totals.pop("accepted")
-        _log_metrics(client, run_id, [(name, iteration, value) for name, value in totals.items()], started)
-    with tempfile.TemporaryDirectory() as name:
-        drawn = Path(name)
-        settings, report = folder / "campaign.yaml", folder / "report.html"
-        if settings.is_file():
-            (drawn / settings.name).write_text(redact(settings.read_text(encoding="utf-8")), encoding="utf-8")
-        if report.is_file():
-            shutil.copyfile(report, drawn / report.name)
-        if finished:
-            (drawn / "funnels.png").write_bytes(plots.funnels(ledger))
-            (drawn / "energy_classes.png").write_bytes(plots.energy_classes(ledger))
-            accepted = described(ledger, ledger.candidates(verdict=Verdict.ACCEPTED))
-            write_extxyz(drawn / "accepted.extxyz", accepted, chosen_delta_mu_o(ledger))
-        client.log_artifacts(run_id, str(drawn))
-
-
-def _funnel_metrics(ledger: Ledger, iterations: set[int]) -> dict[str, float]:
-    """Counts per arm and gate, force calls and yields of some iterations."""
-    found: dict[str, float] = {}
-    for arm in arm_names(ledger):
-        funnels = [ledger.funnel(arm, iteration) for iteration in sorted(iterations)]
-        total = {gate: sum(funnel[gate] for funnel in funnels) for gate in funnels[0]}
-        found |= {f"{arm}.{gate}": float(count) for gate, count in total.items()}
-        rate = yield_per_thousand(total["accepted"], total["force_calls"])
-        if rate is not None:
-            found[f"{arm}.accepted_per_1000_calls"] = rate[0]
-    found["accepted"] = sum(value for name, value in found.items() if name.endswith(".accepted"))
-    found["force_calls"] = sum(value for name, value in found.items() if name.endswith(".force_calls"))
-    return found
-
-
-def _log_metrics(client: "MlflowClient", run_id: str, rows: list[tuple[str, int, float]], timestamp: int) -> None:
-    from mlflow.entities import Metric
-
-    metrics = [Metric(name, value, timestamp, step) for name, step, value in rows]
-    for start in range(0, len(metrics), LARGEST_BATCH):
-        client.log_batch(run_id, metrics=metrics[start : start + LARGEST_BATCH])
-
-
-def _tell_without_passwords(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
-    print(redact(f"{kind.__name__}: {' '.join(str(error).split())}"), file=sys.stderr)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """``python -m searcher.results.tracking FOLDER``: one projection, ended by an alarm if it takes too long."""
-    parser = argparse.ArgumentParser(prog="searcher.results.tracking", description="bring MLflow up to date")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--uri", default=os.environ.get(URI_VARIABLE, ""))
-    parser.add_argument("--experiment", default="surface-searcher")
-    parser.add_argument("--status", choices=STATUSES, default="RUNNING")
-    parser.add_argument("--limit-s", type=float, default=PROJECTION_LIMIT_S)
-    given = parser.parse_args(arguments)
-    sys.excepthook = _tell_without_passwords
-    signal.setitimer(signal.ITIMER_REAL, given.limit_s)
-    ledger = Ledger(given.folder / "campaign.db", read_only=True)
-    project(given.folder, ledger, given.uri or default_uri(given.folder.parent), given.experiment, given.status)
-    ledger.close()
-
-
-if __name__ == "__main__":
-    main()

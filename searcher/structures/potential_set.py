@@ -31,7 +31,7 @@ class SetSizes:
     Attributes
     ----------
     bulk, bulk_hot, metal, slab, slab_hot : int
-        Single distorted crystals, crystal dynamics, metal crystals, distorted slabs, slab dynamics.
+        Single distorted crystals, their dynamics, metal crystals, short relaxations and dynamics of distorted slabs.
     insertions : int
         Relaxation paths of random insertions above frozen (110) trilayers, (2×1).
     other_insertions : int
@@ -41,10 +41,10 @@ class SetSizes:
     bulk: int = 70
     bulk_hot: int = 8
     metal: int = 36
-    slab: int = 150
+    slab: int = 170
     slab_hot: int = 16
-    insertions: int = 80
-    other_insertions: int = 30
+    insertions: int = 62
+    other_insertions: int = 20
 
 
 def build_potential_set(
@@ -108,6 +108,9 @@ def _dimers(crystal: Crystal) -> Iterator[Atoms]:
         for distance in distances:
             atoms = Atoms(pair, [[4, 7, 7], [4 + float(distance), 7, 7]], cell=box, pbc=True)
             yield _task(atoms, "dimer", f"dimer-{'-'.join(pair)}")
+    for distance in np.arange(1.12, 1.36, 0.02):
+        atoms = Atoms("O2", [[4, 7, 7], [4 + float(distance), 7, 7]], cell=box, pbc=True)
+        yield _task(atoms, "molecule", "molecule-O2")
 
 
 def _distorted_bulk(crystal: Crystal, count: int, rng: np.random.Generator) -> Iterator[Atoms]:
@@ -139,7 +142,7 @@ def _metal(metal: str, lattice: str, count: int, rng: np.random.Generator) -> It
 
 
 def _slabs(crystal: Crystal, count: int, rng: np.random.Generator) -> Iterator[Atoms]:
-    """Every termination in turn, first as cut, then distorted, richer or poorer in oxygen, with adatoms or vacancies."""
+    """Every termination in turn, first as cut, then distorted, with O or metal added and removed."""
     cuts = [(orient(crystal, facet), facet) for facet in FACETS]
     kinds = [(oriented, termination) for oriented, _ in cuts for termination in enumerate_terminations(oriented)]
     for index in range(count):
@@ -148,8 +151,9 @@ def _slabs(crystal: Crystal, count: int, rng: np.random.Generator) -> Iterator[A
         if index >= len(kinds):
             atoms = _changed_composition(atoms, crystal.metal, rng)
             atoms.set_cell(atoms.cell * (1 + rng.uniform(-0.015, 0.015)), scale_atoms=True)
-            _rattle(atoms, float(rng.uniform(0.03, 0.3)), rng)
-        yield _task(atoms, "slab", f"slab-{termination.label}-{index // len(kinds)}")
+            _rattle(atoms, float(rng.uniform(0.03, 0.2)), rng)
+        family = f"slab-{termination.label}-{index // len(kinds)}"
+        yield _task(atoms, "slab", family, protocol="relax", steps=14, snapshots=3)
 
 
 def _hot_slabs(crystal: Crystal, count: int, rng: np.random.Generator) -> Iterator[Atoms]:
@@ -158,7 +162,7 @@ def _hot_slabs(crystal: Crystal, count: int, rng: np.random.Generator) -> Iterat
     for index in range(count):
         one, termination = kinds[int(rng.integers(len(kinds)))]
         atoms = _changed_composition(_thin_slab(one, termination, rng), crystal.metal, rng)
-        yield _dynamics(atoms, "slab", f"slab-hot-{index}", float(rng.uniform(300, 2000)), rng)
+        yield _dynamics(atoms, "slab", f"slab-hot-{index}", float(rng.uniform(300, 1500)), rng)
 
 
 def _insertions(

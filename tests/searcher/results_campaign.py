@@ -94,7 +94,7 @@ def _add_iteration(
     ):
         rows = [(name, int(s), float(v)) for s, v in zip(steps, values, strict=True)]
         ledger.add_metrics(iteration, rows)
-    ledger.finish_stage(iteration, "judged", {"seconds": 3.5})
+    ledger.finish_stage(iteration, "close", {"seconds": 3.5})
 
 
 def _candidate(
@@ -119,7 +119,7 @@ def _candidate(
     relaxed = replace(
         plain, proposed=key, relaxed=key, force_calls=CALLS, fmax=0.03,
         gamma_zero=0.08 + 0.05 * float(rng.uniform()), gamma_slope=AREA_SCALE * (1 - index % 3),
-        energy_class=int(rng.integers(0, 6)), kappa=float(rng.uniform(0.05, 0.3)), nearest="-01-seed-00001",
+        energy_class=int(rng.integers(0, 6)), kappa=float(rng.uniform(0.05, 0.3)), nearest=candidate_id(-1, "seed", 1),
         above_envelope=float(rng.uniform(0, 0.04)),
     )  # fmt: skip
     if arm == "random" and index % 6:
@@ -132,8 +132,12 @@ def _add_grids(folder: Path, rng: np.random.Generator) -> None:
     axis = np.arange(16) * 0.42
     x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")
     grids = np.zeros((3, 2, 16, 16, 16), dtype=np.float16)
-    for sample in grids:
-        for channel in sample:
-            for centre in rng.uniform(1, 5.5, (4, 3)):
-                channel += np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2) / 0.32)
+    for density in grids.reshape(-1, 16, 16, 16):
+        for cx, cy, cz in rng.uniform(1, 5.5, (4, 3)):
+            np.add(
+                density,
+                np.exp(-((x - cx) ** 2 + (y - cy) ** 2 + (z - cz) ** 2) / 0.32),
+                out=density,
+                casting="same_kind",
+            )
     np.savez(folder / "samples.npz", grids=grids, species=np.array([8, 44]), spacing=np.array([0.42, 0.42, 0.42]))

@@ -46,7 +46,12 @@
     const numeric = button.dataset.numeric === "1";
     const keyed = rows.map((row) => [numeric ? number(row.cells[column].textContent) : row.cells[column].textContent, row]);
     const sign = direction === "ascending" ? 1 : -1;
-    keyed.sort(([a], [b]) => sign * (numeric ? (a === b ? 0 : a - b) : a.localeCompare(b, "en", { numeric: true })));
+    keyed.sort(([a], [b]) => {
+      if (!numeric) return sign * a.localeCompare(b, "en", { numeric: true });
+      if (a === b) return 0;
+      // what has no value stays below, whichever way the others go
+      return a === Infinity ? 1 : b === Infinity ? -1 : sign * (a - b);
+    });
     for (const other of table.tHead.querySelectorAll("[aria-sort]")) other.removeAttribute("aria-sort");
     head.setAttribute("aria-sort", direction);
     table.tBodies[0].append(...keyed.map(([, row]) => row));

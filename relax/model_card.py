@@ -1,0 +1,135 @@
+"""What a shipped potential is, how good, and what it must not be used for: `MODEL_CARD.md`."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ase import Atoms
+
+from relax.potential_check import CROSSOVERS, PotentialFigures
+
+MEANINGS: Mapping[str, str] = {
+    "isolated_atom": "atomic reference energies",
+    "dimer": "O–O, Ru–O, Ru–Ru pairs from the repulsive wall outwards",
+    "molecule": "O2 near its bond length",
+    "bulk": "RuO2, strained up to ±6 %, rattled, with vacancies, and dynamics at 300–2000 K",
+    "metal": "hcp Ru, strained and rattled",
+    "slab": "all terminations of five facets, rattled, with O and Ru added and removed, relaxing, and hot",
+    "insertion": "relaxation paths of random insertions above frozen slabs",
+}
+
+LIMITS = """\
+## What it must not be used for
+
+- Adsorbates, water, hydrogen, solvents: it knows Ru and O only.
+- Molecular O2 and its reactions at the surface: the molecule is there as an energy reference, without spin.
+- Magnetism, charge, electronic structure: there is none in it.
+- Other oxides, or pressures and temperatures far from the data above.
+- A last word on stability. The labeller's own forces differ from DFT (GPAW, PBE, plane waves 400 eV) by 0.58 eV/Å rms on
+  seven distorted bulk and slab cells, which is more than this potential differs from the labeller. Recompute what matters.
+"""
+
+
+def write_model_card(
+    figures: PotentialFigures,
+    training: Sequence[Atoms],
+    validation: Sequence[Atoms],
+    path: Path,
+    labeller: str = "SevenNet 7net-MF-0, PBE channel",
+) -> None:
+    """Write the card of a potential.
+
+    Parameters
+    ----------
+    figures : PotentialFigures
+    training, validation : sequence of ase.Atoms
+        The labelled frames of the fit, and those held out by whole families.
+    path : pathlib.Path
+    labeller : str
+        Name of the reference calculator, for people.
+    """
+    sections = [
+        "# A Gaussian approximation potential for rutile RuO2 and its surfaces",
+        f"Hash `{figures.potential_hash}`; {figures.megabytes:.1f} MB; {figures.milliseconds_per_atom:.1f} ms of one "
+        f"core per atom and force call. Labelled by {labeller}; SOAP (`soap_turbo`), a pair term and a repulsive core.",
+        _shortcomings(figures),
+        "## Against its labeller, DFT and experiment\n\n" + _physics_table(figures),
+        "## Errors on held-out frames\n\nWhole paths and families are held out, so that no frame has a sibling in the "
+        "fit. `surfaces` is `slab` and `insertion` together.\n\n" + _error_table(figures),
+        f"Of {figures.proposals} random insertions that the fit has not seen (24 frozen atoms, 4 Ru and 4–12 O strewn "
+        f"above them), {figures.survived} relaxed without an explosion, an overlap or an absurd force, "
+        f"{figures.converged} of them to 0.1 eV/Å within 200 force calls. Dimer curves repulsive from 0.8 Å: "
+        + ", ".join(f"{pair} {'yes' if ok else 'NO'}" for pair, ok in figures.repulsive.items())
+        + ".",
+        "## Data\n\n" + _data_table(training, validation),
+        "## Made by\n\n```\nsearcher potential label\nsearcher potential fit\nsearcher potential check\n```\n\n"
+        "`data/` holds the labelled frames, `settings.json` the settings and the seed. Equal data and settings give equal "
+        "files with the same version of quippy-ase on one thread.",
+        LIMITS.rstrip(),
+    ]
+    path.write_text("\n\n".join(sections) + "\n")
+
+
+def _shortcomings(figures: PotentialFigures) -> str:
+    missed = figures.shortcomings()
+    if not missed:
+        return "It meets every figure that `searcher potential check` asks for."
+    return "It misses what `searcher potential check` asks for in:\n\n" + "\n".join(f"- {line}" for line in missed)
+
+
+def _physics_table(figures: PotentialFigures) -> str:
+    own, reference = figures.surfaces, figures.reference
+    (poor, middle), (_, rich) = CROSSOVERS
+    rows = [
+        ("a / Å", f"{own.references.a:.3f}", f"{reference.references.a:.3f}", "4.523", "4.497"),
+        ("c / Å", f"{own.references.c:.3f}", f"{reference.references.c:.3f}", "3.120", "3.105"),
+        ("u", f"{own.references.u:.4f}", f"{reference.references.u:.4f}", "0.3057", "0.3053"),
+        (
+            "formation energy, eV per RuO2",
+            f"{own.references.formation_enthalpy:.2f}",
+            f"{reference.references.formation_enthalpy:.2f}",
+            "–",
+            "−3.14",
+        ),
+        *(
+            (
+                f"γ(110) {name} at Δμ_O = 0, meV/Å²",
+                f"{1e3 * own.gamma[name]:.0f}",
+                f"{1e3 * reference.gamma[name]:.0f}",
+                literature,
+                "–",
+            )
+            for name, literature in ((poor, "–"), (middle, "71"), (rich, "about 21"))
+        ),
+        *(
+            (
+                f"crossover {one} to {two}, eV",
+                f"{own.crossover(one, two):.2f}",
+                f"{reference.crossover(one, two):.2f}",
+                literature,
+                "–",
+            )
+            for (one, two), literature in zip(CROSSOVERS, ("−2.3", "−1.0"), strict=True)
+        ),
+    ]
+    return _table(("", "this potential", "labeller", "PBE, literature", "experiment"), rows)
+
+
+def _error_table(figures: PotentialFigures) -> str:
+    rows = [
+        (name, str(figures.frames[name]), f"{1e3 * figures.energy_rmse[name]:.1f}", f"{figures.force_rmse[name]:.3f}")
+        for name in sorted(figures.frames)
+    ]
+    return _table(("frames", "number", "energy, meV/atom", "force component, eV/Å"), rows)
+
+
+def _data_table(training: Sequence[Atoms], validation: Sequence[Atoms]) -> str:
+    fitted, held = (Counter(str(a.info["config_type"]) for a in frames) for frames in (training, validation))
+    rows = [(kind, MEANINGS.get(kind, ""), str(fitted[kind]), str(held[kind])) for kind in sorted(fitted | held)]
+    rows.append(("together", "", str(len(training)), str(len(validation))))
+    return _table(("config_type", "what", "fitted", "held out"), rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

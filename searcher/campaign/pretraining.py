@@ -1,0 +1,141 @@
+"""Weights to start other campaigns from, trained on everything that one campaign has relaxed."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from rich.console import Console
+
+from generators.gan import WEIGHTS_NAME, GanProposer
+from generators.proposal import TrainingRecord
+from generators.training.checkpoint import load_weights, save_weights
+from searcher.campaign.campaign import Campaign
+from searcher.campaign.candidate import spawn_seed
+from searcher.campaign.gan_arm import network_settings, training_settings
+from searcher.campaign.preparation import seed_lines
+from searcher.campaign.problem import SurfaceProblem
+from searcher.campaign.progress import counting
+from searcher.campaign.snapshot import KnownTermination, Snapshot, take_snapshot
+from searcher.campaign.training_set import select_training_set
+from searcher.campaign.verification import file_hash
+from searcher.campaign.warm_start import WEIGHTS, PretrainingMinimum, write_warm_start
+from searcher.scoring.descriptors import LocalVectors
+from searcher.scoring.novelty import KnownSet
+
+EVERYTHING = 10**9
+"""an iteration later than any"""
+
+
+@dataclass(frozen=True)
+class PretrainingSet:
+    """What weights are trained on, and what was kept from them.
+
+    Attributes
+    ----------
+    snapshot : Snapshot
+        Known terminations whose paths hold only structures that may be learned from.
+    records : list of TrainingRecord
+    dropped : int
+        Structures left out because they look like something withheld.
+    """
+
+    snapshot: Snapshot
+    records: list[TrainingRecord]
+    dropped: int
+
+
+def pretraining_set(campaign: Campaign, problem: SurfaceProblem, withheld: list[Atoms]) -> PretrainingSet:
+    """Every valid minimum of a campaign with its path, less all that lies within κ_min of a withheld structure.
+
+    κ counts in both directions, so that neither a part of a withheld termination nor something that contains it is
+    learned.
+    """
+    snapshot = take_snapshot(campaign.ledger, EVERYTHING)
+    keys = {key for k in snapshot.known for key in (k.structure, *(step for step, _ in k.path))}
+    close = _look_like(campaign, problem, sorted(keys), withheld) if withheld else set()
+    kept = tuple(
+        replace(k, arm="pretraining", path=tuple(step for step in k.path if step[0] not in close))
+        for k in snapshot.known
+        if k.structure not in close
+    )
+    cleaned, seeds, config = Snapshot(snapshot.iteration, kept), seed_lines(campaign), campaign.config
+    records = select_training_set(
+        cleaned,
+        campaign.ledger.structure,
+        problem.template,
+        lambda line: problem.energy_class(line, seeds),
+        ["pretraining"],
+        config.training.snapshots_per_structure,
+        config.training.largest_weight,
+    )
+    return PretrainingSet(cleaned, records, len(close))
+
+
+def _look_like(campaign: Campaign, problem: SurfaceProblem, keys: list[str], withheld: list[Atoms]) -> set[str]:
+    kappa_min, n_frozen = campaign.config.acceptance.kappa_min, problem.template.n_frozen
+    ours = campaign.fingerprints.of({key: campaign.ledger.structure(key) for key in keys})
+    theirs = campaign.fingerprints.of({f"withheld-{i}": atoms for i, atoms in enumerate(withheld)})
+    described = {key: vectors for key, vectors in ours.items() if vectors is not None}
+    kept_out = [vectors for vectors in theirs.values() if vectors is not None]
+    forward = _kappa(list(described.values()), kept_out, n_frozen)
+    backward = _kappa(kept_out, list(described.values()), n_frozen)
+    nearest = np.minimum(forward.min(axis=1), backward.min(axis=0))
+    return {key for key, kappa in zip(described, nearest, strict=True) if kappa <= kappa_min}
+
+
+def _kappa(queries: list[LocalVectors], known: list[LocalVectors], n_frozen: int) -> np.ndarray:
+    """κ of the free atoms of each query against each known structure, shape (n_queries, n_known)."""
+    pool = KnownSet()
+    for number, vectors in enumerate(known):
+        pool.add(str(number), vectors, 0.0)
+    return pool.kappa_matrix([v.subset(range(n_frozen, v.n_centers)) for v in queries])
+
+
+def pretrain(
+    campaign: Campaign, problem: SurfaceProblem, out: Path, steps: int, withheld: list[Atoms], console: Console
+) -> None:
+    """Train and write a folder that `network.warm_start` can name; a repeated call goes on from its checkpoints."""
+    out.mkdir(parents=True, exist_ok=True)
+    material = pretraining_set(campaign, problem, withheld)
+    console.print(
+        f"{len(material.snapshot.known)} minima, {len(material.records)} structures to learn from, "
+        f"{material.dropped} left out for {len(withheld)} withheld"
+    )
+    settings = replace(training_settings(campaign.config), steps=steps)
+    work = campaign.folder / f"pretraining-{out.name}"
+    with counting(console, "training", steps) as advance:
+        source = GanProposer(
+            problem.template,
+            problem.grid,
+            network_settings(campaign.config, problem),
+            settings,
+            folder=work,
+            progress=lambda metrics: advance(1),
+        )
+        source.fit(material.records, np.random.default_rng(spawn_seed(campaign.config.seed, 0, "pretraining", 0)))
+    tensors, description = load_weights(work / WEIGHTS_NAME)
+    save_weights(out / WEIGHTS, tensors, description, half=True)
+    record = {
+        "template": problem.template.id,
+        "potential": campaign.potential_hash,
+        "steps": steps,
+        "structures": len(material.records),
+        "withheld": len(withheld),
+        "weights": file_hash(out / WEIGHTS),
+        "seed": campaign.config.seed,
+        "versions": campaign.ledger.fact("versions"),
+        "threads": settings.threads,
+    }
+    write_warm_start(out, record, [_minimum(campaign, k) for k in material.snapshot.known])
+    console.print(f"warm start: {out}")
+
+
+def _minimum(campaign: Campaign, known: KnownTermination) -> PretrainingMinimum:
+    ledger = campaign.ledger
+    energy = ledger.energy(known.id, campaign.potential_hash)
+    assert energy is not None
+    most = campaign.config.training.snapshots_per_structure
+    calls = {key: call for call, key, _ in ledger.snapshots(known.id)}
+    path = [(calls[key], ledger.structure(key), excess) for key, excess in known.path[-most:]]
+    return PretrainingMinimum(known.id, ledger.structure(known.structure), energy, tuple(path))

@@ -1,0 +1,103 @@
+"""The GAN as a proposer: counts, conditions, determinism, warm starts, reasons."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gan_setting import NETWORKS, grid, records, template
+
+from generators.gan import WEIGHTS_NAME, GanProposer
+from generators.networks.conditioning import ConditionSpec
+from generators.proposal import Proposal, Proposer
+from generators.training.checkpoint import WeightsError
+from generators.training.settings import TrainingSettings
+
+SETTINGS = TrainingSettings(steps=3, batch_size=4, checkpoint_every=2, threads=1)
+OXYGEN = ConditionSpec("n_O", "class", n_classes=4)
+
+
+def fitted(folder: Path | None = None, **keywords: object) -> GanProposer:
+    proposer = GanProposer(template(), grid(), NETWORKS, SETTINGS, folder=folder, **keywords)  # type: ignore[arg-type]
+    proposer.fit(records(), np.random.default_rng(0))
+    return proposer
+
+
+def same(first: list[Proposal], second: list[Proposal]) -> bool:
+    return all(np.array_equal(a.positions, b.positions) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("n", [0, 1, 70])
+def test_as_many_proposals_as_asked_for(n: int) -> None:
+    proposer: Proposer = fitted()
+    proposals = proposer.sample(n, {"energy_class": 1}, np.random.default_rng(0))
+    assert len(proposals) == n
+    for proposal in proposals:
+        assert proposal.condition == {"energy_class": 1}
+        assert (proposal.reason is None) == (len(proposal.numbers) > 0)
+
+
+def test_sampling_is_a_function_of_the_generator() -> None:
+    proposer = fitted()
+    grids = [proposer.sample_grids(5, {}, np.random.default_rng(seed))[0] for seed in (1, 1, 2)]
+    assert torch.equal(grids[0], grids[1])
+    assert not torch.equal(grids[0], grids[2])
+    first, second = (proposer.sample(5, {}, np.random.default_rng(1)) for _ in range(2))
+    assert same(first, second)
+
+
+def test_fitting_is_a_function_of_the_generator() -> None:
+    grids = [fitted().sample_grids(3, {}, np.random.default_rng(1))[0] for _ in range(2)]
+    assert torch.equal(*grids)
+
+
+def test_conditions_without_a_value_are_drawn_as_the_data_have_them() -> None:
+    networks = replace(NETWORKS, conditions=(*NETWORKS.conditions, OXYGEN))
+    proposer = GanProposer(template(), grid(), networks, SETTINGS)
+    proposer.fit(records(), np.random.default_rng(0))
+    _, rows = proposer.sample_grids(60, {"energy_class": 2}, np.random.default_rng(0))
+    assert set(rows[:, 0].tolist()) == {2.0}
+    assert set(rows[:, 1].tolist()) == {1.0, 2.0}
+    _, rows = proposer.sample_grids(60, {"n_O": 3}, np.random.default_rng(0))  # a count that no structure has
+    assert set(rows[:, 1].tolist()) == {3.0}
+    assert set(rows[:, 0].tolist()) == {0.0, 1.0, 2.0}
+
+
+@pytest.mark.parametrize("condition", [{"energy_class": 3}, {"energy_class": -1}, {"gamma": 0.1}])
+def test_conditions_that_do_not_fit_are_refused(condition: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="condition `"):
+        fitted().sample(2, condition, np.random.default_rng(0))
+
+
+def test_a_warm_start_samples_what_the_trained_network_sampled(tmp_path: Path) -> None:
+    trained = fitted(tmp_path)
+    loaded = GanProposer(template(), grid(), NETWORKS, SETTINGS, warm_start=tmp_path / WEIGHTS_NAME)
+    grids = [proposer.sample_grids(4, {}, np.random.default_rng(1))[0] for proposer in (trained, loaded)]
+    assert torch.equal(*grids)
+
+
+def test_a_checkpoint_is_no_warm_start(tmp_path: Path) -> None:
+    fitted(tmp_path)
+    with pytest.raises(WeightsError, match="checkpoint of a training"):
+        GanProposer(
+            template(), grid(), NETWORKS, SETTINGS, warm_start=tmp_path / "checkpoint-00000003.safetensors"
+        )
+
+
+def test_progress_sees_every_step() -> None:
+    steps: list[float] = []
+    fitted(progress=lambda metrics: steps.append(metrics["step"]))
+    assert steps == [1, 2, 3]
+
+
+def test_an_unreadable_grid_is_a_proposal_with_a_reason() -> None:
+    proposals = fitted().sample(8, {}, np.random.default_rng(0))
+    unreadable = [proposal for proposal in proposals if proposal.reason is not None]
+    assert unreadable, "three steps from random weights cannot make atoms"
+    assert all(proposal.positions.shape == (0, 3) for proposal in unreadable)
+
+
+def test_sampling_before_fitting_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="no weights yet"):
+        GanProposer(template(), grid(), NETWORKS, SETTINGS).sample(1, {}, np.random.default_rng(0))

@@ -1,0 +1,64 @@
+"""Configuration files: right readings and clear complaints."""
+
+import pytest
+
+from searcher.errors import InputError
+from searcher.loading import dump_config, load_config
+
+GOOD = "name: x\nseed: 1e3\npotential: {gap: ruo2}\n"
+
+
+def write(tmp_path, text):
+    path = tmp_path / "campaign.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_numbers_are_read_as_yaml_1_2(tmp_path):
+    config = load_config(write(tmp_path, GOOD + "acceptance: {kappa_min: 7.5e-2}\n"))
+    assert config.seed == 1000 and config.acceptance.kappa_min == 0.075
+
+
+def test_a_resolved_configuration_reads_back(tmp_path):
+    config = load_config(write(tmp_path, GOOD))
+    assert load_config(write(tmp_path, dump_config(config))) == config
+
+
+def test_overrides_change_one_key(tmp_path):
+    config = load_config(write(tmp_path, GOOD), ["budget.iterations=3", "surface.repeat=[2, 2]"])
+    assert config.budget.iterations == 3 and config.surface.repeat == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (GOOD + "surface:\n  facett: '110'\n", r":5: `surface.facett` is not a setting; did you mean `facet`"),
+        (GOOD + "grid: {sigma: -1}\n", r":4: `grid.sigma` is -1"),
+        (GOOD + "seed: 2\n", r":4: not valid YAML: found duplicate key"),
+        ("name: No\npotential: {gap: [}\n", r":2: not valid YAML"),
+        ("name: ..\npotential: {gap: ruo2}\n", r":1: `name`"),
+        ("potential: {gap: ruo2}\n", r"`name`"),
+        ("name: x\npotential: {}\n", r"either `gap` or `import_path`"),
+        (GOOD + "material: {metal: Qq}\n", r"not the symbol of a metal"),
+        (GOOD + "arms: [{name: a, kind: gan, share: 0.5}]\n", r"add up to 0.5"),
+        ("- a\n", r"a mapping of settings"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path, text, complaint):
+    with pytest.raises(InputError, match=complaint):
+        load_config(write(tmp_path, text))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        load_config(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize("override", ["nonsense", "=1", "name.a=1", "seed=[", "sed=1"])
+def test_a_bad_override_is_refused(tmp_path, override):
+    with pytest.raises(InputError, match="--set"):
+        load_config(write(tmp_path, GOOD), [override])
+
+
+def test_no_is_a_word(tmp_path):
+    assert load_config(write(tmp_path, GOOD.replace("x", "No"))).name == "No"
