@@ -25,8 +25,8 @@ LIMITS = """\
 - Molecular O2 and its reactions at the surface: the molecule is there as an energy reference, without spin.
 - Magnetism, charge, electronic structure: there is none in it.
 - Other oxides, or pressures and temperatures far from the data above.
-- A last word on stability. The labeller's own forces differ from DFT (GPAW, PBE, plane waves 400 eV) by 0.58 eV/Å rms on
-  seven distorted bulk and slab cells, which is more than this potential differs from the labeller. Recompute what matters.
+- A last word on stability. The labeller's own forces differ from DFT (GPAW, PBE, plane waves 400 eV) by 0.58 eV/Å rms
+  on seven distorted bulk and slab cells, more than this potential differs from the labeller. Recompute what matters.
 """
 
 
@@ -63,8 +63,8 @@ def write_model_card(
         + ".",
         "## Data\n\n" + _data_table(training, validation),
         "## Made by\n\n```\nsearcher potential label\nsearcher potential fit\nsearcher potential check\n```\n\n"
-        "`data/` holds the labelled frames, `settings.json` the settings and the seed. Equal data and settings give equal "
-        "files with the same version of quippy-ase on one thread.",
+        "`data/` holds the labelled frames, `settings.json` the settings and the seed. Equal data and settings give "
+        "equal files with the same version of quippy-ase on one thread.",
         LIMITS.rstrip(),
     ]
     path.write_text("\n\n".join(sections) + "\n")

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -261,6 +262,7 @@ def _load_callable(import_path: str) -> Any:
     return getattr(module, name)
 
 
+@cache
 def _package_version(import_path: str) -> str:
     """Version of the distribution behind an import path; a module without one counts by its source."""
     module_name = import_path.partition(":")[0]

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from threading import Event
 from typing import Any
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
@@ -135,6 +136,7 @@ def _lock(folder: Path) -> FileLock:
 def _facts(config: CampaignConfig, hashed: str) -> dict[str, Any]:
     return {
         "name": config.name,
+        "uid": uuid4().hex,
         "seed": config.seed,
         "config": config.model_dump(mode="json"),
         "result_changing": result_changing(config),

@@ -10,13 +10,15 @@ from searcher.campaign.candidate import Gate
 from searcher.campaign.loop import run_campaign
 from searcher.campaign.preparation import PREPARATION, prepare
 from searcher.campaign.pretraining import pretrain
+from searcher.campaign.problem import SurfaceProblem
+from searcher.campaign.withheld import find_again
 from searcher.config import CampaignConfig
 from searcher.errors import StoppedOnRequest
 from searcher.loading import load_config
 from searcher.results.export import write_accepted_db
 from searcher.results.report import write_report
 from searcher.results.status import print_status, status
-from searcher.results.tracking import Tracker
+from searcher.results.tracking import Tracker, default_uri
 from searcher.structures.files import read_structures, write_compressed
 
 
@@ -31,7 +33,9 @@ def drive(config: CampaignConfig, stop: Event, console: Console) -> None:
     campaign = open_campaign(config, stop)
     tracker = make_tracker(campaign.folder, config)
     try:
-        run_campaign(campaign, console, lambda campaign, iteration: _project(campaign, tracker))
+        problem = run_campaign(campaign, console, lambda campaign, iteration: _project(campaign, tracker))
+        _count_withheld(campaign, problem, console)
+        _project(campaign, tracker)
         tracker.update("FINISHED")
         print_status(status(campaign.folder, campaign.ledger), console)
         console.print(f"report: {campaign.folder / 'report.html'}")
@@ -82,8 +86,16 @@ def tracker_of(folder: Path) -> Tracker:
 
 def make_tracker(folder: Path, config: CampaignConfig) -> Tracker:
     """The configured way to MLflow."""
-    uri = config.tracking.uri or f"sqlite:///{(config.runs / 'mlflow.db').resolve()}"
-    return Tracker(folder, uri, config.tracking.experiment, config.tracking.enabled)
+    return Tracker(folder, config.tracking.uri or default_uri(config.runs), config.tracking.experiment, config.tracking.enabled)
+
+
+def _count_withheld(campaign: Campaign, problem: SurfaceProblem, console: Console) -> None:
+    found = find_again(campaign, problem)
+    if found:
+        with campaign.ledger.transaction():
+            campaign.ledger.set_fact("withheld", found)
+        again = sum(entry["found_by"] is not None for entry in found)
+        console.print(f"{again} of {len(found)} terminations that training never saw were found again")
 
 
 def _project(campaign: Campaign, tracker: Tracker) -> None:

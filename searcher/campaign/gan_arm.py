@@ -23,6 +23,7 @@ from searcher.campaign.warm_start import WEIGHTS
 from searcher.config import ArmSection, CampaignConfig
 from searcher.errors import InputError, SearchFailed, StoppedOnRequest
 
+N_PICTURES = 8
 METRIC_NAMES = ("critic_loss", "generator_loss", "wasserstein", "penalty", "critic_gradient", "generator_gradient")
 
 
@@ -113,6 +114,7 @@ def learned_generator(
         except TrainingFailed as error:
             raise SearchFailed(f"training of arm `{arm.name}` in iteration {iteration} failed: {error}") from error
     weights = folder / WEIGHTS_NAME
+    _keep_samples(campaign, problem, source, iteration)
     with ledger.transaction():
         ledger.add_metrics(iteration, metrics)
         ledger.finish_stage(
@@ -126,6 +128,18 @@ def learned_generator(
             },
         )
     return source
+
+
+def _keep_samples(campaign: Campaign, problem: SurfaceProblem, source: GanProposer, iteration: int) -> None:
+    """A few generated grids, for people to look at."""
+    seed = spawn_seed(campaign.config.seed, iteration, "pictures", 0)
+    grids, _ = source.sample_grids(N_PICTURES, {}, np.random.default_rng(seed))
+    np.savez_compressed(
+        campaign.iteration_folder(iteration) / "samples.npz",
+        grids=grids.numpy().astype(np.float16),
+        species=np.array(problem.grid.species),
+        spacing=problem.grid.spacing,
+    )
 
 
 def _weights_to_start_from(campaign: Campaign, iteration: int, stage: str) -> Path | None:

@@ -8,13 +8,14 @@ from rich.console import Console
 from searcher.campaign import stages
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.preparation import prepare
+from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.snapshot import take_snapshot
 from searcher.errors import StoppedOnRequest
 
 AfterIteration = Callable[[Campaign, int], None]
 
 
-def run_campaign(campaign: Campaign, console: Console, after_iteration: AfterIteration) -> None:
+def run_campaign(campaign: Campaign, console: Console, after_iteration: AfterIteration) -> SurfaceProblem:
     """Go on from what the ledger holds until the configured number of iterations is done.
 
     Parameters
@@ -48,6 +49,7 @@ def run_campaign(campaign: Campaign, console: Console, after_iteration: AfterIte
                 iteration, "close", {"snapshot": snapshot.hash, "seconds": round(time.monotonic() - began, 1)}
             )
         after_iteration(campaign, iteration)
+    return problem
 
 
 def _stop_if_asked(campaign: Campaign, started: float) -> None:

@@ -100,7 +100,7 @@ def _seeds(campaign: Campaign, problem: SurfaceProblem, console: Console) -> Non
     crystal = Crystal(problem.metal, references.a, references.c, references.u)
     found = seed_structures(crystal, config.surface.facet, config.surface.repeat, template_settings(config))
     for path in config.seeds:
-        found |= {f"{path.stem}-{i}": atoms for i, atoms in enumerate(_on_template(path, problem.template))}
+        found |= {f"{path.stem}-{i}": atoms for i, atoms in enumerate(on_template(path, problem.template))}
     if not ledger.candidates(iteration=PREPARATION, arm="seed"):
         with ledger.transaction():
             ledger.add_candidates(
@@ -138,7 +138,7 @@ def _known(campaign: Campaign, problem: SurfaceProblem, console: Console) -> Non
     if ledger.stage(PREPARATION, "known") is not None:
         return
     warm_start = load_warm_start(Path(config.network.warm_start)) if config.network.warm_start else None
-    from_files = [atoms for path in config.known for atoms in _on_template(path, problem.template)]
+    from_files = [atoms for path in config.known for atoms in on_template(path, problem.template)]
     with ledger.transaction():
         if from_files:
             console.print(f"energies of {len(from_files)} known structures …")
@@ -198,7 +198,7 @@ def _add_references(
             ledger.add_snapshots(candidate.id, steps)
 
 
-def _on_template(path: Path, template: Template) -> list[Atoms]:
+def on_template(path: Path, template: Template) -> list[Atoms]:
     """Structures of a user's file, laid on the template.
 
     Raises

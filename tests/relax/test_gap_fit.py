@@ -1,0 +1,82 @@
+"""A fit is a pure function of data and settings, and meets the data it was made from."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from relax_structures import rutile
+
+from relax.gap_fit import FitError, FitSettings, data_hash, fit, rename_by_content
+from relax.labelling import ENERGY_KEY, FORCES_KEY
+from relax.pair_core import core_repulsion
+from relax.potential import check_files, gap_spec, species
+
+SMALL = FitSettings(n_sparse={"O": 8, "Ru": 8}, n_max=4, l_max=2, pair_sparse=8)
+
+
+def _labelled(calculator: Calculator) -> list[Atoms]:
+    """Two isolated atoms and a few distorted crystals, labelled by the stand-in."""
+    rng = np.random.default_rng(5)
+    frames = [Atoms([symbol], cell=[9, 9, 9], pbc=True) for symbol in ("O", "Ru")]
+    for frame in frames:
+        frame.info["config_type"] = "isolated_atom"
+    for _ in range(4):
+        crystal = rutile()
+        crystal.positions += rng.normal(0, 0.08, (len(crystal), 3))
+        crystal.info["config_type"] = "bulk"
+        frames.append(crystal)
+    for frame in frames:
+        measured = frame.copy()
+        measured.calc = calculator
+        frame.info[ENERGY_KEY] = float(measured.get_potential_energy())
+        frame.arrays[FORCES_KEY] = measured.get_forces()
+    return frames
+
+
+def test_equal_data_and_settings_give_equal_files(analytic: Calculator, tmp_path: Path) -> None:
+    data = _labelled(analytic)
+    contents = []
+    for name in ("one", "two"):
+        xml = fit(data, SMALL, tmp_path / name)
+        check_files(gap_spec(xml))
+        contents.append({file.name: file.read_bytes() for file in xml.parent.iterdir()})
+    assert contents[0] == contents[1]
+    assert species(gap_spec(tmp_path / "one" / "gap.xml")) == ("O", "Ru")
+
+
+def test_an_element_without_reference_or_sparse_points_is_named(analytic: Calculator, tmp_path: Path) -> None:
+    data = _labelled(analytic)
+    with pytest.raises(FitError, match="isolated_atom"):
+        fit(data[1:], SMALL, tmp_path)
+    with pytest.raises(FitError, match="Ru"):
+        fit(data, FitSettings(n_sparse={"O": 8}), tmp_path)
+
+
+def test_the_hash_of_data_follows_labels(analytic: Calculator) -> None:
+    data = _labelled(analytic)
+    before = data_hash(data)
+    assert data_hash([frame.copy() for frame in data]) == before
+    data[3].info[ENERGY_KEY] += 1e-4
+    assert data_hash(data) != before
+
+
+def test_names_lose_their_time_stamp(tmp_path: Path) -> None:
+    label = "GAP_2026_1_2_0_3_4_5_678"
+    (tmp_path / f"gap.xml.sparseX.{label}1").write_bytes(b"1.0\n")
+    (tmp_path / "gap.xml").write_text(
+        f'<{label}><c sparseX_filename="gap.xml.sparseX.{label}1"/><command_line>x</command_line></{label}>'
+    )
+    files = rename_by_content(tmp_path / "gap.xml")
+    content_hash = hashlib.sha256(b"1.0\n").hexdigest()[:16]
+    assert list(files) == ["gap.xml", f"gap.xml.sparseX.{content_hash}"]
+    assert b"2026" not in files["gap.xml"]
+
+
+def test_the_core_is_repulsive_and_ends_smoothly() -> None:
+    distances = np.linspace(0.3, 1.6, 200)
+    energies = core_repulsion(8, 44, distances, cutoff=1.45)
+    assert np.all(np.diff(energies) <= 0)
+    assert np.all(energies[distances >= 1.45] == 0)
