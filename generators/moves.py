@@ -92,7 +92,7 @@ def stretch_matrix(bonds: Bonds, moving: np.ndarray, n_atoms: int) -> np.ndarray
     rows = np.arange(len(units))
     matrix[rows, bonds.second] = units
     matrix[rows, bonds.first] = -units
-    return matrix[:, moving].reshape(len(units), -1)
+    return matrix[:, moving].reshape(len(units), 3 * len(moving))
 
 
 def delocalized_modes(matrix: np.ndarray) -> np.ndarray:

@@ -49,9 +49,9 @@ class BackmappingSettings:
     max_rounds : int
         Times that atoms are added or pruned.
     max_iterations : int
-        Of one least-squares fit.
+        Of the last least-squares fit.
     tolerance : float
-        Last step of a fit in Å.
+        Last step of that fit in Å.
     """
 
     threshold: float = 0.3
@@ -96,6 +96,18 @@ class Decoded:
     r2: float
     integral_counts: dict[str, float]
     reason: str | None
+
+
+@dataclass(frozen=True)
+class _Precision:
+    """When a fit may end."""
+
+    max_iterations: int
+    tolerance: float
+
+
+ROUGH = _Precision(max_iterations=8, tolerance=1e-3)
+"""Enough to see which atoms are weak and what is left over."""
 
 
 @dataclass(frozen=True)
@@ -168,37 +180,53 @@ def _decode_channel(
     """Atoms of one species in grids (batch, nx, ny, nz) whose integrals are `counts` (batch,)."""
     data = density.flatten(2)  # (batch, nx, ny nz)
     clipped = _clipped_voxels(data) if spec.clip else None
-    peaks = _first_peaks(density, spec, settings)
+    atoms, overcrowded = _settled_atoms(data, clipped, density, counts, spec, settings)
+    squares = (data - data.mean(dim=(1, 2), keepdim=True)).square().sum(dim=(1, 2))
+    residuals, _ = residuals_and_weights(data, clipped, atoms, spec)
+    # in what is mostly noise the rounds have reached the noise's own precision
+    clear = torch.nonzero(residuals.square().sum(dim=(1, 2)) < (1.0 - settings.r2_min) * squares)[:, 0]
+    precise = _Precision(settings.max_iterations, settings.tolerance)
+    atoms.replace(clear, _fit_by_size(data[clear], _rows(clipped, clear), atoms.select(clear), spec, precise))
+    residuals, explained = residuals_and_weights(data, clipped, atoms, spec)
+    left = residuals.square().sum(dim=(1, 2))
+    arrays = (atoms.positions, atoms.amplitudes, atoms.present, explained, left, squares, overcrowded)
+    return _Channel(*(array.cpu().numpy() for array in arrays))
+
+
+def _settled_atoms(
+    data: torch.Tensor,
+    clipped: torch.Tensor | None,
+    density: torch.Tensor,
+    counts: torch.Tensor,
+    spec: GridSpec,
+    settings: BackmappingSettings,
+) -> tuple[Gaussians, torch.Tensor]:
+    """Atoms to which nothing is to be added and from which nothing is to be taken, and the grids with too many."""
+    none = data.new_zeros(len(data), 1)
+    atoms = _append(Gaussians(none[..., None].repeat(1, 1, 3), none, none > 0.0), _first_peaks(density, spec, settings))
     most = max(1.0, settings.max_density * spec.voxel_volume * data[0].numel())
-    overcrowded = torch.bincount(peaks.grid, minlength=len(data)) > most
-    peaks = peaks.select(~overcrowded[peaks.grid])
-    nothing = Gaussians(
-        data.new_zeros(len(data), 1, 3),
-        data.new_zeros(len(data), 1),
-        torch.zeros_like(data[:, :1, 0], dtype=torch.bool),
-    )
-    atoms = _append(nothing, peaks)
+    overcrowded = atoms.present.sum(dim=1) > most
     pending = torch.nonzero(~overcrowded)[:, 0]
     for round_left in reversed(range(settings.max_rounds)):
-        part, part_clipped = data[pending], None if clipped is None else clipped[pending]
-        fitted = _fit_by_size(part, part_clipped, atoms.select(pending), spec, settings)
-        atoms.replace(pending, fitted)
-        if round_left == 0:
-            break
+        part, part_clipped = data[pending], _rows(clipped, pending)
+        fitted = _fit_by_size(part, part_clipped, atoms.select(pending), spec, ROUGH)
         kept, changed = _prune(fitted, counts[pending], spec, settings)
-        residuals, _ = residuals_and_weights(part, part_clipped, kept, spec)
-        missing = _missing_peaks(residuals.unflatten(2, spec.shape[1:]), kept, counts[pending], spec, settings)
-        changed[missing.grid] = True
         atoms.replace(pending, kept)
-        atoms = _append(atoms, Peaks(pending[missing.grid], missing.positions, missing.heights))
-        pending = pending[changed]
+        if round_left > 0:
+            residuals, _ = residuals_and_weights(part, part_clipped, kept, spec)
+            missing = _missing_peaks(residuals.unflatten(2, spec.shape[1:]), kept, counts[pending], spec, settings)
+            changed[missing.grid] = True
+            atoms = _append(atoms, Peaks(pending[missing.grid], missing.positions, missing.heights))
+        overcrowded |= atoms.present.sum(dim=1) > most
+        pending = pending[changed & ~overcrowded[pending]]
         if len(pending) == 0:
             break
-    residuals, explained = residuals_and_weights(data, clipped, atoms, spec)
-    squares = (data - data.mean(dim=(1, 2), keepdim=True)).square().sum(dim=(1, 2))
-    arrays = (atoms.positions, atoms.amplitudes, atoms.present, explained, residuals.square().sum(dim=(1, 2)), squares)
-    arrays = (*arrays, overcrowded)
-    return _Channel(*(array.cpu().numpy() for array in arrays))
+    atoms.present &= ~overcrowded[:, None]
+    return atoms.squeezed(max(1, int(atoms.present.sum(dim=1).max()))), overcrowded
+
+
+def _rows(clipped: torch.Tensor | None, index: torch.Tensor) -> torch.Tensor | None:
+    return None if clipped is None else clipped[index]
 
 
 def _clipped_voxels(data: torch.Tensor) -> torch.Tensor | None:
@@ -282,7 +310,7 @@ def _missing_peaks(
 
 
 def _fit_by_size(
-    data: torch.Tensor, clipped: torch.Tensor | None, atoms: Gaussians, spec: GridSpec, settings: BackmappingSettings
+    data: torch.Tensor, clipped: torch.Tensor | None, atoms: Gaussians, spec: GridSpec, precision: _Precision
 ) -> Gaussians:
     """Fit in groups of similar size, so that a grid of noise with its hundred maxima does not burden the others."""
     atoms = atoms.squeezed(atoms.present.shape[1])
@@ -292,8 +320,7 @@ def _fit_by_size(
         rows = torch.nonzero(group == value)[:, 0]
         width = max(1, int(sizes[rows].max()))
         part = atoms.select(rows).squeezed(width)
-        part_clipped = None if clipped is None else clipped[rows]
-        fitted = fit(data[rows], part_clipped, part, spec, settings.max_iterations, settings.tolerance)
+        fitted = fit(data[rows], _rows(clipped, rows), part, spec, precision.max_iterations, precision.tolerance)
         atoms.replace(rows, fitted.squeezed(atoms.present.shape[1]))
     return atoms
 

@@ -133,7 +133,7 @@ def test_impossible_arguments_are_refused():
         cartesian_move(POSITIONS, np.array([]), rng)
     with pytest.raises(MoveError, match="`step` is 0"):
         delocalized_move(NUMBERS, POSITIONS, LENGTHS, MOVING, rng, step=0.0)
-    with pytest.raises(MoveError, match="`fraction` is 1.5"):
+    with pytest.raises(MoveError, match=r"`fraction` is 1\.5"):
         delocalized_move(NUMBERS, POSITIONS, LENGTHS, MOVING, rng, fraction=1.5)
     with pytest.raises(MoveError, match="in one place"):
         delocalized_move(np.array([RU, O]), np.zeros((2, 3)), LENGTHS, np.array([1]), rng)

@@ -252,12 +252,9 @@ def test_threads_are_given_back() -> None:
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize(("loss", "penalty_weight"), [("wgan_gp", 10.0), ("relativistic", 1.0)])
-def test_generated_density_moves_to_the_data(loss: str, penalty_weight: float) -> None:
+def test_generated_density_moves_to_the_data() -> None:
     """After 150 steps the mean grid is far nearer to the data's than before; half as near would still be learning."""
-    settings = replace(
-        SETTINGS, steps=150, batch_size=16, generator_rate=2e-3, critic_rate=2e-3, loss=loss, penalty_weight=penalty_weight
-    )
+    settings = replace(SETTINGS, steps=150, batch_size=8, generator_rate=2e-3, critic_rate=2e-3)
     trainer = make(settings)
     random = torch.Generator().manual_seed(1)
     grids, rows = trainer.dataset.batch(200, random)
