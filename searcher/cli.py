@@ -165,7 +165,9 @@ def train(
     run_folder: RunPath,
     out: Annotated[Path, typer.Option(help="Folder for weights and the structures they saw.")],
     steps: Annotated[int, typer.Option(help="Training steps.")] = 4000,
-    withhold: Annotated[Path | None, typer.Option(help="Structures to keep out, with all that looks like them.")] = None,
+    withhold: Annotated[
+        Path | None, typer.Option(help="Structures to keep out, with all that looks like them.")
+    ] = None,
 ) -> None:
     """Train a generator on everything that a campaign has relaxed."""
     from searcher.campaign.driver import train_on_run

@@ -25,9 +25,9 @@ class MaterialSection(Settings):
     c: PositiveFloat = 3.1049
     u: PositiveFloat = 0.3053
     metal_structure: Literal["hcp", "fcc", "bcc"] = "hcp"
-    formation_enthalpy: Annotated[float, Field(lt=0, description="eV per formula unit, for the fitted O2 reference")] = (
-        -3.141
-    )
+    formation_enthalpy: Annotated[
+        float, Field(lt=0, description="eV per formula unit, for the fitted O2 reference")
+    ] = -3.141
 
     @field_validator("metal")
     @classmethod

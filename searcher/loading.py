@@ -103,8 +103,10 @@ def _complaint(path: Path, document: CommentedMap, issue: Any) -> str:
         advice = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(known)}"
         return f"{where}: `{name}` is not a setting; {advice}"
     message = issue["msg"].removeprefix("Value error, ")
-    value = "" if issue["type"] in ("missing", "value_error") and isinstance(issue["input"], dict) else (
-        f" is {issue['input']!r}:"
+    value = (
+        ""
+        if issue["type"] in ("missing", "value_error") and isinstance(issue["input"], dict)
+        else (f" is {issue['input']!r}:")
     )
     return f"{where}: `{name or 'configuration'}`{value} {message}"
 

@@ -86,7 +86,9 @@ def tracker_of(folder: Path) -> Tracker:
 
 def make_tracker(folder: Path, config: CampaignConfig) -> Tracker:
     """The configured way to MLflow."""
-    return Tracker(folder, config.tracking.uri or default_uri(config.runs), config.tracking.experiment, config.tracking.enabled)
+    return Tracker(
+        folder, config.tracking.uri or default_uri(config.runs), config.tracking.experiment, config.tracking.enabled
+    )
 
 
 def _count_withheld(campaign: Campaign, problem: SurfaceProblem, console: Console) -> None:

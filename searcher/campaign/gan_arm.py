@@ -54,9 +54,7 @@ def training_settings(config: CampaignConfig) -> TrainingSettings:
         For an unknown or unfit setting.
     """
     try:
-        return TrainingSettings(
-            **{"threads": config.execution.training_threads, **_tuples(config.training.settings)}
-        )
+        return TrainingSettings(**{"threads": config.execution.training_threads, **_tuples(config.training.settings)})
     except (TypeError, ValueError) as error:
         raise InputError(f"`training.settings`: {error}") from None
 

@@ -72,9 +72,7 @@ class Ledger:
         if not path.is_file():
             raise StorageError(f"`{path}` does not exist: this folder holds no campaign")
         mode = "?mode=ro" if read_only else ""
-        self._connection = sqlite3.connect(
-            f"file:{path}{mode}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
-        )
+        self._connection = sqlite3.connect(f"file:{path}{mode}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         self.path = path
         try:
             if not read_only:
@@ -191,9 +189,7 @@ class Ledger:
         if candidate.passed < stored.passed:
             raise StorageError(f"candidate `{candidate.id}` has passed {stored.passed.name} and cannot go back")
         assignments = ", ".join(f'"{name}" = ?' for name in COLUMNS)
-        self._connection.execute(
-            f"UPDATE candidate SET {assignments} WHERE id = ?", (*_row(candidate), candidate.id)
-        )
+        self._connection.execute(f"UPDATE candidate SET {assignments} WHERE id = ?", (*_row(candidate), candidate.id))
 
     def candidate(self, candidate: str) -> Candidate:
         """One candidate by id.
@@ -269,15 +265,14 @@ class Ledger:
 
     def arms(self) -> list[str]:
         """Names of arms that have proposed something, in order of name."""
-        rows = self._connection.execute(
-            "SELECT DISTINCT arm FROM candidate WHERE iteration >= 0 ORDER BY arm"
-        )
+        rows = self._connection.execute("SELECT DISTINCT arm FROM candidate WHERE iteration >= 0 ORDER BY arm")
         return [arm for (arm,) in rows]
 
     def reasons(self) -> list[tuple[str, str, int]]:
         """(arm, reason, count) of everything that was not accepted."""
         return self._connection.execute(
-            "SELECT arm, reason, COUNT(*) FROM candidate WHERE reason IS NOT NULL GROUP BY arm, reason ORDER BY arm, 3 DESC"
+            "SELECT arm, reason, COUNT(*) FROM candidate WHERE reason IS NOT NULL "
+            "GROUP BY arm, reason ORDER BY arm, 3 DESC"
         ).fetchall()
 
     def add_metrics(self, iteration: int, metrics: Iterable[tuple[str, int, float]]) -> None:

@@ -83,9 +83,7 @@ def judge_iteration(campaign: Campaign, problem: SurfaceProblem, snapshot: Snaps
         return
     judged = []
     for arm in campaign.config.arms:
-        minima = ledger.candidates(
-            iteration=iteration, arm=arm.name, verdict=Verdict.OPEN, reached=Gate.VALID_RELAXED
-        )
+        minima = ledger.candidates(iteration=iteration, arm=arm.name, verdict=Verdict.OPEN, reached=Gate.VALID_RELAXED)
         known = describe_known(campaign, problem, known_to(snapshot, arm.name, control_arms(campaign)), False)
         judged += judge(campaign, problem, minima, known)
     accepted = sum(c.verdict == Verdict.ACCEPTED for c in judged)

@@ -4,8 +4,8 @@ from typing import Any
 
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import Gate
-from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.preparation import on_template
+from searcher.campaign.problem import SurfaceProblem
 from searcher.scoring.novelty import Fingerprint, pair_kappa, same_termination
 from searcher.structures.files import read_structures
 
@@ -30,7 +30,9 @@ def find_again(campaign: Campaign, problem: SurfaceProblem) -> list[dict[str, An
     entries = []
     for name, target in _fingerprints(campaign, problem, targets).items():
         kappas = [pair_kappa(target.free, found.whole) for found in prints.values()]
-        same = (i for i, found in prints.items() if same_termination(target, found, campaign.config.acceptance.kappa_min))
+        same = (
+            i for i, found in prints.items() if same_termination(target, found, campaign.config.acceptance.kappa_min)
+        )
         entries.append({"name": name, "found_by": next(same, None), "kappa": min(kappas, default=None)})
     return entries
 

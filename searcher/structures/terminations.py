@@ -69,7 +69,9 @@ def repeat_distance(oriented: OrientedCrystal) -> float:
     """Smallest distance in Å along the normal after which the planes repeat, lateral shifts aside."""
     planes = planes_between(oriented, -PLANE_TOLERANCE, 3 * oriented.period)
     for candidate in planes[1:]:
-        shifted = planes_between(oriented, candidate.z - PLANE_TOLERANCE, candidate.z + oriented.period - PLANE_TOLERANCE)
+        shifted = planes_between(
+            oriented, candidate.z - PLANE_TOLERANCE, candidate.z + oriented.period - PLANE_TOLERANCE
+        )
         if all(
             abs(above.z - candidate.z - below.z) < PLANE_TOLERANCE
             and (above.n_metal, above.n_oxygen) == (below.n_metal, below.n_oxygen)

@@ -35,7 +35,7 @@ def test_terminations_and_their_excess_oxygen(facet):
 @pytest.mark.parametrize("facet", FACETS)
 def test_oriented_atoms_have_the_crystals_density_and_bonds(facet):
     oriented = orient(Crystal(), facet)
-    numbers, positions = oriented.atoms_between(-0.01, 6 * oriented.period - 0.01)
+    numbers, _ = oriented.atoms_between(-0.01, 6 * oriented.period - 0.01)
     bulk = Crystal().bulk()
     density = len(bulk) / bulk.get_volume()
     assert len(numbers) / (oriented.area * 6 * oriented.period) == pytest.approx(density)
