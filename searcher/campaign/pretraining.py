@@ -1,5 +1,6 @@
 """Weights to start other campaigns from, trained on everything that one campaign has relaxed."""
 
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from searcher.campaign.warm_start import WEIGHTS, PretrainingMinimum, write_warm
 from searcher.scoring.descriptors import LocalVectors
 from searcher.scoring.novelty import KnownSet
 
+HOLDOUT_EVERY = 8  # one relaxation in so many is never learned from
 EVERYTHING = 10**9
 """an iteration later than any"""
 
@@ -35,13 +37,15 @@ class PretrainingSet:
     ----------
     snapshot : Snapshot
         Known terminations whose paths hold only structures that may be learned from.
-    records : list of TrainingRecord
+    records, holdout : list of TrainingRecord
+        To learn from, and to measure with: whole relaxations are held out.
     dropped : int
         Structures left out because they look like something withheld.
     """
 
     snapshot: Snapshot
     records: list[TrainingRecord]
+    holdout: list[TrainingRecord]
     dropped: int
 
 
@@ -59,9 +63,22 @@ def pretraining_set(campaign: Campaign, problem: SurfaceProblem, withheld: list[
         for k in snapshot.known
         if k.structure not in close
     )
-    cleaned, seeds, config = Snapshot(snapshot.iteration, kept), seed_lines(campaign), campaign.config
-    records = select_training_set(
-        cleaned,
+    cleaned = Snapshot(snapshot.iteration, kept)
+    learned = Snapshot(snapshot.iteration, tuple(k for k in kept if not _held_out(k)))
+    measured = Snapshot(snapshot.iteration, tuple(k for k in kept if _held_out(k)))
+    return PretrainingSet(
+        cleaned, _records(campaign, problem, learned), _records(campaign, problem, measured), len(close)
+    )
+
+
+def _held_out(known: KnownTermination) -> bool:
+    return zlib.crc32(known.id.encode()) % HOLDOUT_EVERY == 0
+
+
+def _records(campaign: Campaign, problem: SurfaceProblem, snapshot: Snapshot) -> list[TrainingRecord]:
+    seeds, config = seed_lines(campaign), campaign.config
+    return select_training_set(
+        snapshot,
         campaign.ledger.structure,
         problem.template,
         lambda line: problem.energy_class(line, seeds),
@@ -69,7 +86,6 @@ def pretraining_set(campaign: Campaign, problem: SurfaceProblem, withheld: list[
         config.training.snapshots_per_structure,
         config.training.largest_weight,
     )
-    return PretrainingSet(cleaned, records, len(close))
 
 
 def _look_like(campaign: Campaign, problem: SurfaceProblem, keys: list[str], withheld: list[Atoms]) -> set[str]:
@@ -100,7 +116,7 @@ def pretrain(
     material = pretraining_set(campaign, problem, withheld)
     console.print(
         f"{len(material.snapshot.known)} minima, {len(material.records)} structures to learn from, "
-        f"{material.dropped} left out for {len(withheld)} withheld"
+        f"{len(material.holdout)} held out, {material.dropped} left out for {len(withheld)} withheld"
     )
     settings = replace(training_settings(campaign.config), steps=steps)
     work = campaign.folder / f"pretraining-{out.name}"
@@ -121,6 +137,7 @@ def pretrain(
         "potential": campaign.potential_hash,
         "steps": steps,
         "structures": len(material.records),
+        "held_out": len(material.holdout),
         "withheld": len(withheld),
         "weights": file_hash(out / WEIGHTS),
         "seed": campaign.config.seed,
