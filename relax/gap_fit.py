@@ -28,6 +28,8 @@ from relax.pair_core import glue_xml
 CRYSTAL_TYPES = ("bulk", "metal")
 """config_types whose virial says something about strain; a slab's vacuum makes it worthless"""
 
+ALWAYS_FITTED = ("isolated_atom", "dimer", "molecule")
+
 
 class FitError(ValueError):
     """Data or settings that no potential can be fitted to, or a `gap_fit` that failed."""
@@ -129,6 +131,31 @@ def fit(data: Sequence[Atoms], settings: FitSettings, out: Path) -> Path:
     }
     (out / "settings.json").write_text(json.dumps(record, indent=2) + "\n")
     return out / "gap.xml"
+
+
+def hold_out(data: Sequence[Atoms], one_in: int = 10) -> tuple[list[Atoms], list[Atoms]]:
+    """Split frames into those to fit and those to judge the fit by, whole families at a time.
+
+    A frame of a path is all but a copy of its neighbours; split apart they would make any fit look good. Atoms and
+    dimers are always fitted.
+
+    Parameters
+    ----------
+    data : sequence of ase.Atoms
+    one_in : int
+        About one family in so many is held out, chosen by a hash of its name, so that more data move no family.
+
+    Returns
+    -------
+    training, validation : list of ase.Atoms
+    """
+    training: list[Atoms] = []
+    validation: list[Atoms] = []
+    for atoms in data:
+        chosen = int(hashlib.sha256(str(atoms.info["family"]).encode()).hexdigest(), 16) % one_in == 0
+        held = chosen and atoms.info["config_type"] not in ALWAYS_FITTED
+        (validation if held else training).append(atoms)
+    return training, validation
 
 
 def data_hash(data: Sequence[Atoms]) -> str:

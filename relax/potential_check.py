@@ -17,8 +17,8 @@ from relax.surface_figures import SlabsForLattice, SurfaceFigures, surface_figur
 SURFACE_TYPES = ("slab", "insertion")
 TIMED_ATOMS = 18
 """Frames with fewer atoms say nothing of the cost per atom."""
-CURVE = np.arange(0.8, 1.31, 0.05)
-"""Å: where the dimer curves must rise towards shorter distances, each up to its own outer end."""
+CURVE_START = 0.8
+"""Å: from here to `CURVE_ENDS` the dimer curves must rise towards shorter distances."""
 CURVE_ENDS = {("O", "O"): 1.1, ("O", "Ru"): 1.5, ("Ru", "Ru"): 1.6}
 """Å, below each reference curve's minimum (1.21, 1.60 and 1.9 Å)"""
 
@@ -41,7 +41,7 @@ class PotentialFigures:
     repulsive : mapping of str to bool
         Per pair: force pushes apart at every distance from 0.8 Å to near the bond.
     milliseconds_per_atom : float
-        Wall time of a force call.
+        Processor time of a force call.
     megabytes : float
         XML and sparseX files.
     survived, converged : int
@@ -170,7 +170,7 @@ def _rms(values: np.ndarray) -> float:
 
 def _repulsive(calculator: CountingCalculator, pair: tuple[str, str], end: float) -> bool:
     """Whether two atoms push each other apart at every distance between 0.8 Å and `end`."""
-    for distance in np.arange(0.8, end + 1e-9, 0.02):
+    for distance in np.arange(CURVE_START, end + 1e-9, 0.02):
         dimer = Atoms(list(pair), positions=[[4, 7, 7], [4 + distance, 7, 7]], cell=[14.0, 14.5, 15.0], pbc=True)
         dimer.calc = calculator
         forces = dimer.get_forces()
@@ -180,13 +180,13 @@ def _repulsive(calculator: CountingCalculator, pair: tuple[str, str], end: float
 
 
 def _cost(calculator: CountingCalculator, data: Sequence[Atoms]) -> float:
-    """Milliseconds per atom, the best of three rounds: others on the machine only ever slow it down."""
+    """Milliseconds of one core per atom, the best of three rounds: others on the machine only ever slow it down."""
     frames = [atoms for atoms in data if len(atoms) >= TIMED_ATOMS][:20]
     return min(_timed(calculator.inner.get_forces, frames) for _ in range(3))
 
 
 def _timed(forces_of: Callable[[Atoms], np.ndarray], frames: Sequence[Atoms]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     for atoms in frames:
         forces_of(atoms)
-    return 1e3 * (time.perf_counter() - start) / max(1, sum(len(atoms) for atoms in frames))
+    return 1e3 * (time.process_time() - start) / max(1, sum(len(atoms) for atoms in frames))

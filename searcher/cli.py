@@ -147,17 +147,23 @@ def sync_mlflow(run_folder: RunPath) -> None:
 @app.command()
 def seeds(
     config_path: ConfigPath,
-    out: Annotated[Path, typer.Option(help="Structure file to write (extxyz).")],
+    out: Annotated[Path, typer.Option(help="Structure file to write (.extxyz.xz).")],
     overrides: Overrides = None,
+    method: Annotated[str, typer.Option(help="construction or basin-hopping.")] = "construction",
+    steps: Annotated[int, typer.Option(help="Hops per chain of basin hopping.")] = 100,
+    lowest: Annotated[int | None, typer.Option(help="Only so many of basin hopping's, by γ, seeds left out.")] = None,
 ) -> None:
-    """Every termination of the configured facet, relaxed by the configured potential."""
+    """Terminations of the configured facet, relaxed by the configured potential."""
     from searcher.campaign.driver import write_seeds
     from searcher.campaign.inputs import check_inputs
+    from searcher.errors import InputError
     from searcher.loading import load_config
 
+    if method not in ("construction", "basin-hopping"):
+        raise InputError(f"`--method` is {method!r} but must be construction or basin-hopping")
     config = load_config(config_path, overrides or [])
     check_inputs(config)
-    write_seeds(config, out, Console())
+    write_seeds(config, out, method, steps, lowest, Console())
 
 
 @app.command()

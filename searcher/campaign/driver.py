@@ -7,6 +7,7 @@ from rich.console import Console
 
 from searcher.campaign.campaign import Campaign, open_campaign
 from searcher.campaign.candidate import Gate
+from searcher.campaign.hopping_seeds import hop_for_seeds
 from searcher.campaign.loop import run_campaign
 from searcher.campaign.preparation import PREPARATION, prepare
 from searcher.campaign.pretraining import pretrain
@@ -61,11 +62,16 @@ def train_on_run(folder: Path, out: Path, steps: int, withhold: Path | None, con
         campaign.close()
 
 
-def write_seeds(config: CampaignConfig, out: Path, console: Console) -> None:
-    """Relax every termination of the facet and write those that stay valid."""
+def write_seeds(
+    config: CampaignConfig, out: Path, method: str, steps: int, lowest: int | None, console: Console
+) -> None:
+    """Write every termination of the facet that stays valid when relaxed, or what basin hopping finds from there."""
     campaign = open_campaign(config, Event())
     try:
-        prepare(campaign, console)
+        problem = prepare(campaign, console)
+        if method == "basin-hopping":
+            hop_for_seeds(campaign, problem, out, steps, lowest, console)
+            return
         frames = []
         for candidate in campaign.ledger.candidates(iteration=PREPARATION, arm="seed", reached=Gate.VALID_RELAXED):
             atoms = campaign.ledger.structure(str(candidate.relaxed))

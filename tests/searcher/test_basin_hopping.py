@@ -191,7 +191,7 @@ def test_a_bad_start_is_told(problem, start, tmp_path):
     numbers, positions = problem.template.free_part(start)
     settings = replace(SETTINGS, relaxation={"fmax": 1e-6, "max_calls": 2})
     with pytest.raises(SearchFailed, match="max_calls"):
-        shaken = problem.template.assemble(numbers, positions + [0.2, 0.1, 0.2])
+        shaken = problem.template.assemble(numbers, positions + np.array([0.2, 0.1, 0.2]))
         basin_hopping(problem, POTENTIAL, InlineExecutor(), shaken, settings, 5, tmp_path / "short")
 
 
