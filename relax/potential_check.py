@@ -138,7 +138,9 @@ def check(
 
 
 def potential_size(spec: PotentialSpec) -> int:
-    """Bytes of a GAP's files."""
+    """Bytes of a GAP's files; 0 for a calculator, which has none of ours."""
+    if spec.kind == "calculator":
+        return 0
     xml = Path(spec.path)
     return xml.stat().st_size + sum((xml.parent / name).stat().st_size for name in sparse_files(spec))
 
