@@ -82,8 +82,8 @@ class FitSettings:
             "molecule": (0.0005, 0.02, 1.0),
             "bulk": (0.001, 0.05, 0.01),
             "metal": (0.003, 0.1, 0.03),
-            "slab": (0.002, 0.05, 1.0),
-            "insertion": (0.003, 0.05, 1.0),
+            "slab": (0.001, 0.05, 1.0),
+            "insertion": (0.002, 0.05, 1.0),
         }
     )
     force_error_share: float = 0.03

@@ -154,7 +154,7 @@ def _errors(
         own = atoms.copy()
         own.calc = calculator
         energy_error = (own.get_potential_energy() - atoms.info[ENERGY_KEY]) / len(atoms)
-        force_error = (own.get_forces() - atoms.arrays[FORCES_KEY]).ravel()
+        force_error = (own.get_forces(apply_constraint=False) - atoms.arrays[FORCES_KEY]).ravel()
         kind = str(atoms.info["config_type"])
         for name in (kind, *(["surfaces"] if kind in SURFACE_TYPES else [])):
             energies.setdefault(name, []).append(float(energy_error))
