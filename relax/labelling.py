@@ -13,6 +13,7 @@ A task is an `ase.Atoms` with instructions in `info`:
 
 import hashlib
 import importlib
+import io
 import json
 import lzma
 import multiprocessing
@@ -185,8 +186,9 @@ def write_data(frames: Iterable[Atoms], path: Path) -> None:
 
 def read_data(path: Path) -> list[Atoms]:
     """Labelled frames of a file that `write_data` wrote."""
-    with lzma.open(path, "rt") as stream:
-        return list(read(stream, index=":", format="extxyz"))
+    # decompressed as a whole: ASE jumps back to the start of every frame, which a compressed stream makes quadratic
+    stream = io.StringIO(lzma.decompress(path.read_bytes()).decode())
+    return list(read(stream, index=":", format="extxyz"))
 
 
 @dataclass
