@@ -61,7 +61,7 @@ def measure(campaign: Campaign, problem: SurfaceProblem, warm_start: Path, n: in
     decoded = [problem.template.assemble(p.numbers, p.positions) for p in proposals if p.reason is None]
     n_frozen = problem.template.n_frozen
     valid = [atoms for atoms in decoded if check_validity(atoms, n_frozen, problem.thresholds).valid]
-    material = pretraining_set(campaign, problem, read_structures(warm_start / "withheld.extxyz.xz"))
+    material = pretraining_set(campaign, problem, [], read_structures(warm_start / "withheld.extxyz.xz"))
     train, holdout = _drawn(problem, material.records, n, rng), _drawn(problem, material.holdout, n, rng)
     vectors = {
         name: _described(campaign, problem, structures)

@@ -1,8 +1,10 @@
 """Lattice and surface energies of one potential, to be set beside those of another."""
 
+import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms
@@ -53,6 +55,28 @@ class SurfaceFigures:
         if more <= 0:
             raise PotentialError(f"termination {richer!r} must have more oxygen than {poorer!r}")
         return 2 * self.area * (self.gamma[richer] - self.gamma[poorer]) / more
+
+
+def write_surface_figures(figures: SurfaceFigures, path: Path) -> None:
+    """Keep a labeller's figures as JSON, so that a check needs no labeller."""
+    path.write_text(json.dumps(asdict(figures), indent=2) + "\n")
+
+
+def read_surface_figures(path: Path) -> SurfaceFigures:
+    """Figures that `write_surface_figures` wrote.
+
+    Raises
+    ------
+    PotentialError
+        If the file does not exist or holds something else.
+    """
+    if not path.is_file():
+        raise PotentialError(f"`{path}` does not exist; `searcher potential label` measures the labeller's figures")
+    try:
+        values = json.loads(path.read_text())
+        return SurfaceFigures(**{**values, "references": References(**values["references"])})
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise PotentialError(f"`{path}` holds no surface figures ({error})") from error
 
 
 def surface_figures(

@@ -152,6 +152,7 @@ def seeds(
     method: Annotated[str, typer.Option(help="construction or basin-hopping.")] = "construction",
     steps: Annotated[int, typer.Option(help="Hops per chain of basin hopping.")] = 100,
     lowest: Annotated[int | None, typer.Option(help="Only so many of basin hopping's, by γ, seeds left out.")] = None,
+    snapshots: Annotated[bool, typer.Option(help="Write the recorded steps of each relaxation too.")] = False,
 ) -> None:
     """Terminations of the configured facet, relaxed by the configured potential."""
     from searcher.campaign.driver import write_seeds
@@ -163,7 +164,7 @@ def seeds(
         raise InputError(f"`--method` is {method!r} but must be construction or basin-hopping")
     config = load_config(config_path, overrides or [])
     check_inputs(config)
-    write_seeds(config, out, method, steps, lowest, Console())
+    write_seeds(config, out, method, steps, lowest, snapshots, Console())
 
 
 @app.command()
@@ -171,6 +172,7 @@ def train(
     run_folder: RunPath,
     out: Annotated[Path, typer.Option(help="Folder for weights and the structures they saw.")],
     steps: Annotated[int, typer.Option(help="Training steps.")] = 4000,
+    also: Annotated[Path | None, typer.Option(help="Minima of basin hopping to learn from as well.")] = None,
     withhold: Annotated[
         Path | None, typer.Option(help="Structures to keep out, with all that looks like them.")
     ] = None,
@@ -178,7 +180,7 @@ def train(
     """Train a generator on everything that a campaign has relaxed."""
     from searcher.campaign.driver import train_on_run
 
-    train_on_run(run_folder, out, steps, withhold, Console())
+    train_on_run(run_folder, out, steps, also, withhold, Console())
 
 
 @potential_app.command("label")

@@ -7,5 +7,8 @@ out=configs/warm_starts/ruo2-110-1x2
 mkdir -p "$out"
 "$searcher" run configs/warm_starts/random-110-1x2.yaml
 "$searcher" seeds configs/warm_starts/random-110-1x2.yaml --set name=hopping-110-1x2 \
-    --method basin-hopping --steps 40 --lowest 12 --out "$out/withheld.extxyz.xz"
-"$searcher" train runs/random-110-1x2 --withhold "$out/withheld.extxyz.xz" --out "$out" --steps 3000
+    --method basin-hopping --steps 50 --lowest 12 --out "$out/withheld.extxyz.xz"
+"$searcher" seeds configs/warm_starts/random-110-1x2.yaml --set name=hopping-110-1x2 \
+    --method basin-hopping --steps 50 --snapshots --out runs/hopping-110-1x2/minima.extxyz.xz
+"$searcher" train runs/random-110-1x2 --also runs/hopping-110-1x2/minima.extxyz.xz \
+    --withhold "$out/withheld.extxyz.xz" --out "$out" --steps 3000

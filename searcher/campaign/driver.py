@@ -12,6 +12,7 @@ from searcher.campaign.loop import run_campaign
 from searcher.campaign.preparation import PREPARATION, prepare
 from searcher.campaign.pretraining import pretrain
 from searcher.campaign.problem import SurfaceProblem
+from searcher.campaign.visited_minima import read_minima
 from searcher.campaign.withheld import find_again
 from searcher.config import CampaignConfig
 from searcher.errors import StoppedOnRequest
@@ -50,27 +51,35 @@ def drive(config: CampaignConfig, stop: Event, console: Console) -> None:
         campaign.close()
 
 
-def train_on_run(folder: Path, out: Path, steps: int, withhold: Path | None, console: Console) -> None:
+def train_on_run(
+    folder: Path, out: Path, steps: int, also: Path | None, withhold: Path | None, console: Console
+) -> None:
     """Train a generator on everything that a campaign has relaxed; see `pretraining`."""
     config = load_config(folder / "campaign.yaml")
     withheld = read_structures(withhold) if withhold else []
     campaign = open_campaign(config.model_copy(update={"runs": folder.parent}), Event())
     try:
         problem = prepare(campaign, console)
-        pretrain(campaign, problem, out, steps, withheld, console)
+        pretrain(campaign, problem, out, steps, read_minima(also) if also else [], withheld, console)
     finally:
         campaign.close()
 
 
 def write_seeds(
-    config: CampaignConfig, out: Path, method: str, steps: int, lowest: int | None, console: Console
+    config: CampaignConfig,
+    out: Path,
+    method: str,
+    steps: int,
+    lowest: int | None,
+    snapshots: bool,
+    console: Console,
 ) -> None:
     """Write every termination of the facet that stays valid when relaxed, or what basin hopping finds from there."""
     campaign = open_campaign(config, Event())
     try:
         problem = prepare(campaign, console)
         if method == "basin-hopping":
-            hop_for_seeds(campaign, problem, out, steps, lowest, console)
+            hop_for_seeds(campaign, problem, out, steps, lowest, snapshots, console)
             return
         frames = []
         for candidate in campaign.ledger.candidates(iteration=PREPARATION, arm="seed", reached=Gate.VALID_RELAXED):

@@ -17,7 +17,13 @@ from searcher.scoring.thermodynamics import Envelope
 
 
 def hop_for_seeds(
-    campaign: Campaign, problem: SurfaceProblem, out: Path, steps: int, lowest: int | None, console: Console
+    campaign: Campaign,
+    problem: SurfaceProblem,
+    out: Path,
+    steps: int,
+    lowest: int | None,
+    snapshots: bool,
+    console: Console,
 ) -> None:
     """Run the chains from the stoichiometric seed and write what they found, lowest γ first.
 
@@ -27,6 +33,8 @@ def hop_for_seeds(
         Hops per chain; a repeated call goes on from where the chains are.
     lowest : int, optional
         Write only so many: those nearest to the envelope that are not seeds.
+    snapshots : bool
+        Write the recorded steps of each relaxation after its minimum.
 
     Raises
     ------
@@ -57,7 +65,7 @@ def hop_for_seeds(
     ordered = sorted(found, key=lambda minimum: (envelope.distance(minimum.line), minimum.id))
     if lowest is not None:
         ordered = _without_seeds(campaign, problem, ordered, structures)[:lowest]
-    write_minima(out, ordered)
+    write_minima(out, ordered, snapshots)
     console.print(f"{len(found)} distinct minima, {len(ordered)} written: {out}")
 
 

@@ -142,7 +142,7 @@ def _known(campaign: Campaign, problem: SurfaceProblem, console: Console) -> Non
     with ledger.transaction():
         if from_files:
             console.print(f"energies of {len(from_files)} known structures …")
-            _add_references(campaign, problem, "known", from_files, _evaluate(campaign, from_files), [])
+            add_references(campaign, problem, "known", from_files, _evaluate(campaign, from_files), [])
         if warm_start is not None:
             _add_pretraining(campaign, problem, warm_start, console)
         ledger.finish_stage(PREPARATION, "known", {"count": len(ledger.candidates(iteration=PREPARATION))})
@@ -160,10 +160,10 @@ def _add_pretraining(campaign: Campaign, problem: SurfaceProblem, warm_start: Wa
     else:
         energies = _evaluate(campaign, [minimum.atoms for minimum in warm_start.minima])
     paths = [minimum.path for minimum in warm_start.minima]
-    _add_references(campaign, problem, "pretraining", [m.atoms for m in warm_start.minima], energies, paths)
+    add_references(campaign, problem, "pretraining", [m.atoms for m in warm_start.minima], energies, paths)
 
 
-def _add_references(
+def add_references(
     campaign: Campaign,
     problem: SurfaceProblem,
     arm: str,
@@ -171,6 +171,15 @@ def _add_references(
     energies: Sequence[float],
     paths: Sequence[Sequence[tuple[int, Atoms, float]]],
 ) -> None:
+    """Write relaxed structures that nothing judges to the ledger; the caller holds the transaction.
+
+    Parameters
+    ----------
+    energies : sequence of float
+        eV, by the campaign's potential.
+    paths : sequence of sequences of (force call, structure, energy in eV above the minimum)
+        One per structure, or none at all.
+    """
     ledger, seeds = campaign.ledger, seed_lines(campaign)
     for index, (atoms, energy) in enumerate(zip(structures, energies, strict=True)):
         line = problem.gamma(atoms, energy)

@@ -1,6 +1,7 @@
 """Weights to start other campaigns from, trained on everything that one campaign has relaxed."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from generators.training.checkpoint import load_weights, save_weights
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import spawn_seed
 from searcher.campaign.gan_arm import network_settings, training_settings
-from searcher.campaign.preparation import seed_lines
+from searcher.campaign.preparation import PREPARATION, add_references, seed_lines
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.progress import counting
 from searcher.campaign.snapshot import KnownTermination, Snapshot, take_snapshot
@@ -49,12 +50,20 @@ class PretrainingSet:
     dropped: int
 
 
-def pretraining_set(campaign: Campaign, problem: SurfaceProblem, withheld: list[Atoms]) -> PretrainingSet:
+def pretraining_set(
+    campaign: Campaign, problem: SurfaceProblem, also: Sequence[PretrainingMinimum], withheld: list[Atoms]
+) -> PretrainingSet:
     """Every valid minimum of a campaign with its path, less all that lies within κ_min of a withheld structure.
 
     κ counts in both directions, so that neither a part of a withheld termination nor something that contains it is
     learned.
+
+    Parameters
+    ----------
+    also : sequence of PretrainingMinimum
+        Minima from elsewhere, with energies of the same potential.
     """
+    _import(campaign, problem, also)
     snapshot = take_snapshot(campaign.ledger, EVERYTHING)
     keys = {key for k in snapshot.known for key in (k.structure, *(step for step, _ in k.path))}
     close = _look_like(campaign, problem, sorted(keys), withheld) if withheld else set()
@@ -69,6 +78,22 @@ def pretraining_set(campaign: Campaign, problem: SurfaceProblem, withheld: list[
     return PretrainingSet(
         cleaned, _records(campaign, problem, learned), _records(campaign, problem, measured), len(close)
     )
+
+
+def _import(campaign: Campaign, problem: SurfaceProblem, also: Sequence[PretrainingMinimum]) -> None:
+    """Put minima into the ledger as references, once."""
+    if not also or campaign.ledger.stage(PREPARATION, "pretraining") is not None:
+        return
+    with campaign.ledger.transaction():
+        add_references(
+            campaign,
+            problem,
+            "pretraining",
+            [minimum.atoms for minimum in also],
+            [minimum.energy for minimum in also],
+            [minimum.path for minimum in also],
+        )
+        campaign.ledger.finish_stage(PREPARATION, "pretraining", {"count": len(also)})
 
 
 def _held_out(known: KnownTermination) -> bool:
@@ -109,11 +134,17 @@ def _kappa(queries: list[LocalVectors], known: list[LocalVectors], n_frozen: int
 
 
 def pretrain(
-    campaign: Campaign, problem: SurfaceProblem, out: Path, steps: int, withheld: list[Atoms], console: Console
+    campaign: Campaign,
+    problem: SurfaceProblem,
+    out: Path,
+    steps: int,
+    also: Sequence[PretrainingMinimum],
+    withheld: list[Atoms],
+    console: Console,
 ) -> None:
     """Train and write a folder that `network.warm_start` can name; a repeated call goes on from its checkpoints."""
     out.mkdir(parents=True, exist_ok=True)
-    material = pretraining_set(campaign, problem, withheld)
+    material = pretraining_set(campaign, problem, also, withheld)
     console.print(
         f"{len(material.snapshot.known)} minima, {len(material.records)} structures to learn from, "
         f"{len(material.holdout)} held out, {material.dropped} left out for {len(withheld)} withheld"

@@ -1,7 +1,7 @@
 """The distinct minima that basin hopping visited, and their structure file."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,11 @@ from searcher.campaign.executor import Executor
 from searcher.campaign.fingerprints import Fingerprints
 from searcher.campaign.hops import Hop
 from searcher.campaign.problem import SurfaceProblem
+from searcher.campaign.warm_start import PretrainingMinimum
 from searcher.errors import InputError
 from searcher.scoring.novelty import Fingerprint, KnownSet, pair_kappa
 from searcher.scoring.thermodynamics import Line
-from searcher.structures.files import write_compressed
+from searcher.structures.files import read_structures, write_compressed
 
 DESCRIBED_AT_ONCE = 32
 
@@ -179,6 +180,31 @@ def write_minima(path: Path, minima: Sequence[VisitedMinimum], snapshots: bool =
             atoms.positions[-len(positions) :] = positions
             frames.append(_frame(minimum, atoms, excess, "snapshot", call))
     write_compressed(path, frames)
+
+
+def read_minima(path: Path) -> list[PretrainingMinimum]:
+    """Minima with their snapshots, as `write_minima` wrote them.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or was not written by `write_minima`.
+    """
+    minima: list[PretrainingMinimum] = []
+    for frame in read_structures(path):
+        try:
+            name, kind = str(frame.info["id"]), frame.info["kind"]
+            energy, calls = float(frame.info["slab_energy_eV"]), int(frame.info["force_calls"])
+        except KeyError as error:
+            raise InputError(
+                f"`{path}`: a frame has no {error}; `searcher seeds --method basin-hopping` writes it"
+            ) from None
+        if kind == "minimum":
+            minima.append(PretrainingMinimum(name, frame, energy, ()))
+        else:
+            last = minima[-1]
+            minima[-1] = replace(last, path=(*last.path, (calls, frame, energy - last.energy)))
+    return minima
 
 
 def _frame(minimum: VisitedMinimum, atoms: Atoms, excess: float, kind: str, calls: int) -> Atoms:

@@ -13,7 +13,7 @@ from relax.labelling import ENERGY_KEY, FORCES_KEY
 from relax.model_card import write_model_card
 from relax.potential import CountingCalculator, PotentialError, PotentialSpec
 from relax.potential_check import PotentialFigures, check
-from relax.surface_figures import surface_figures
+from relax.surface_figures import read_surface_figures, surface_figures, write_surface_figures
 from searcher.structures.crystal import Crystal
 from searcher.structures.potential_set import symmetric_slabs
 
@@ -80,6 +80,14 @@ def test_crossovers_follow_from_the_two_surface_energies(judged: tuple[Potential
     assert gamma("stoichiometric") == pytest.approx(gamma("O-rich"), abs=1e-12)
     with pytest.raises(PotentialError, match="more oxygen"):
         surfaces.crossover("O-rich", "stoichiometric")
+
+
+def test_surface_figures_survive_their_file(judged: tuple[PotentialFigures, list[Atoms]], tmp_path: Path) -> None:
+    surfaces = judged[0].surfaces
+    write_surface_figures(surfaces, tmp_path / "labeller.json")
+    assert read_surface_figures(tmp_path / "labeller.json") == surfaces
+    with pytest.raises(PotentialError, match="does not exist"):
+        read_surface_figures(tmp_path / "absent.json")
 
 
 def test_no_family_is_on_both_sides() -> None:

@@ -1,0 +1,134 @@
+"""From nothing to a potential that can be shipped: label, fit, check, one call each.
+
+A folder of a potential holds `gap.xml` with its sparseX files, `settings.json`, `MODEL_CARD.md`, and in `data/` the
+labelled frames (`frames.extxyz.xz`) and the labeller's own surface figures (`labeller.json`).
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from relax.gap_fit import FitSettings, fit, hold_out
+from relax.labelling import LabelReport, build_from_import_path, label, read_data, read_labels, write_data
+from relax.model_card import write_model_card
+from relax.potential import gap_spec
+from relax.potential_check import PotentialFigures, check
+from relax.surface_figures import read_surface_figures, surface_figures, write_surface_figures
+from searcher.errors import InputError
+from searcher.structures.crystal import Crystal, orient
+from searcher.structures.potential_set import build_potential_set, random_insertion, symmetric_slabs
+
+LABELLER_CRYSTAL = Crystal("Ru", a=4.548, c=3.137, u=0.3056)
+"""RuO2 as SevenNet 7net-MF-0 (PBE channel) relaxes it."""
+PROPOSAL_SEED = 2024
+N_PROPOSALS = 50
+
+
+def label_potential_set(
+    seed: int,
+    import_path: str,
+    arguments: Mapping[str, Any],
+    out: Path,
+    processes: int = 2,
+    crystal: Crystal = LABELLER_CRYSTAL,
+) -> LabelReport:
+    """Build the structure set and label it, and write the labeller's surface figures to `labeller.json` beside `out`.
+
+    Interrupted, the same call goes on where it stopped.
+
+    Parameters
+    ----------
+    seed : int
+    import_path, arguments
+        The labeller, as for `relax.labelling.label`.
+    out : pathlib.Path
+        File of labels, one line per task.
+    processes : int
+    crystal : Crystal
+
+    Raises
+    ------
+    ValueError
+        If the labeller cannot be made.
+    """
+    report = label(build_potential_set(seed, crystal), import_path, arguments, out, processes)
+    beside = out.with_name("labeller.json")
+    if not beside.exists():
+        calculator = build_from_import_path(import_path, arguments)
+        figures = surface_figures(calculator, import_path, crystal.bulk(), partial(_slabs, crystal.metal))
+        write_surface_figures(figures, beside)
+    return report
+
+
+def fit_potential_set(labels: Path, out: Path, settings: FitSettings | None = None) -> Path:
+    """Fit to labelled frames, without the families held out, and keep the frames in `out/data`.
+
+    Parameters
+    ----------
+    labels : pathlib.Path
+        Labels of `label_potential_set`, or frames that were kept (`.xz`).
+    out : pathlib.Path
+        The potential's folder.
+    settings : FitSettings, optional
+
+    Returns
+    -------
+    pathlib.Path
+        The XML file.
+
+    Raises
+    ------
+    InputError
+        If there are no frames.
+    """
+    frames = read_data(labels) if labels.suffix == ".xz" else read_labels(labels)
+    if not frames:
+        raise InputError(f"`{labels}` holds no labelled frames; `searcher potential label` makes them")
+    data = out / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    kept = data / "frames.extxyz.xz"
+    write_data(frames, kept)
+    training, _ = hold_out(read_data(kept))  # as kept, so that a fit to the kept frames gives equal files
+    return fit(training, settings or FitSettings(), out)
+
+
+def check_potential_set(folder: Path, crystal: Crystal = LABELLER_CRYSTAL) -> PotentialFigures:
+    """Measure a potential against the frames held out and its labeller, and write its `MODEL_CARD.md`.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        As `fit_potential_set` leaves it, with `labeller.json` in its `data`.
+
+    Raises
+    ------
+    ValueError
+        If a file is missing or the potential cannot be used.
+    """
+    frames = folder / "data" / "frames.extxyz.xz"
+    if not frames.is_file():
+        raise InputError(f"`{frames}` does not exist; `searcher potential fit` writes it")
+    training, validation = hold_out(read_data(frames))
+    reference = read_surface_figures(folder / "data" / "labeller.json")
+    arguments = (gap_spec(folder / "gap.xml"), validation, reference, crystal.bulk())
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # the GAP library stays out of this process
+        figures = pool.submit(check, *arguments, partial(_slabs, crystal.metal), unseen_proposals(crystal)).result()
+    write_model_card(figures, training, validation, folder / "MODEL_CARD.md")
+    return figures
+
+
+def unseen_proposals(crystal: Crystal) -> list[Atoms]:
+    """Random insertions on (110), (2×1), from a seed that no structure set uses."""
+    rng = np.random.default_rng(PROPOSAL_SEED)
+    oriented = orient(crystal, "110")
+    return [random_insertion(oriented, rng) for _ in range(N_PROPOSALS)]
+
+
+def _slabs(metal: str, a: float, c: float, u: float) -> dict[str, Atoms]:
+    return symmetric_slabs(Crystal(metal, a, c, u))
