@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from searcher.errors import SearcherError
+from searcher.errors import EnvironmentProblem, SearcherError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 potential_app = typer.Typer(no_args_is_help=True, help="Make, check and improve potentials.")
@@ -31,6 +31,11 @@ def main() -> None:
     except SearcherError as error:
         _complain(str(error))
         sys.exit(error.exit_code)
+    except ValueError as error:
+        if type(error).__module__.startswith("relax."):
+            _complain(str(error))
+            sys.exit(EnvironmentProblem.exit_code)
+        raise
     except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted; `searcher run` goes on from here")
         sys.exit(INTERRUPTED)
@@ -185,16 +190,49 @@ def train(
 
 @potential_app.command("label")
 def potential_label(
-    out: Annotated[Path, typer.Option(help="Label file to write or continue (JSON lines).")],
-    import_path: Annotated[str, typer.Option("--calculator", help="`module:callable` of an ASE calculator.")],
-    arguments: Annotated[str, typer.Option(help="Keyword arguments as JSON.")] = "{}",
-    seed: int = 1,
-    processes: int = 2,
+    out: Annotated[Path, typer.Option(help="File of labels to write or to go on with (.jsonl).")],
+    calculator: Annotated[str, typer.Option(metavar="MODULE:CALLABLE", help="The reference calculator.")],
+    arguments: Annotated[str, typer.Option(metavar="JSON", help="Its keyword arguments.")] = "{}",
+    seed: Annotated[int, typer.Option(help="Of the structure set.")] = 1,
+    processes: Annotated[int, typer.Option(help="Worker processes, each with one calculator.")] = 2,
 ) -> None:
-    """Label the potential's structure set with a reference calculator."""
-    from searcher.structures.potential_set import label_potential_set
+    """Label a potential's structure set with a reference calculator."""
+    from searcher.errors import InputError
+    from searcher.structures.potential_release import label_potential_set
 
-    label_potential_set(seed, import_path, json.loads(arguments), out, processes)
+    try:
+        keywords = json.loads(arguments)
+    except json.JSONDecodeError as error:
+        raise InputError(f'`--arguments` is not JSON ({error}); an example is \'{{"model": "7net-mf-0"}}\'') from None
+    print(label_potential_set(seed, calculator, keywords, out, processes))
+
+
+@potential_app.command("fit")
+def potential_fit(
+    labels: Annotated[Path, typer.Argument(help="Labels (.jsonl), or frames that were kept (.extxyz.xz).")],
+    out: Annotated[Path, typer.Option(help="Folder of the potential.")],
+) -> None:
+    """Fit a Gaussian approximation potential to labelled frames."""
+    from searcher.structures.potential_release import fit_potential_set
+
+    print(fit_potential_set(labels, out))
+
+
+@potential_app.command("check")
+def potential_check(
+    folder: Annotated[Path, typer.Argument(help="Folder of a potential.")],
+    as_json: AsJson = False,
+) -> None:
+    """Measure a potential on frames that its fit has not seen, and write its model card."""
+    from dataclasses import asdict
+
+    from searcher.structures.potential_release import check_potential_set
+
+    figures = check_potential_set(folder)
+    missed = figures.shortcomings()
+    print(json.dumps(asdict(figures), indent=1) if as_json else folder / "MODEL_CARD.md")
+    if missed:
+        raise EnvironmentProblem("this potential misses what is asked of it:\n" + "\n".join(missed))
 
 
 if __name__ == "__main__":

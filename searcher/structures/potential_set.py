@@ -32,6 +32,8 @@ class SetSizes:
     ----------
     bulk, bulk_hot, metal, slab, slab_hot : int
         Single distorted crystals, their dynamics, metal crystals, short relaxations and dynamics of distorted slabs.
+    wild_slab : int
+        Single slabs like the former, but more strongly distorted.
     insertions : int
         Relaxation paths of random insertions above frozen (110) trilayers, (2×1).
     other_insertions : int
@@ -43,6 +45,7 @@ class SetSizes:
     metal: int = 36
     slab: int = 170
     slab_hot: int = 16
+    wild_slab: int = 150
     insertions: int = 62
     other_insertions: int = 20
 
@@ -75,12 +78,14 @@ def build_potential_set(
     sizes = sizes or SetSizes()
     if min(vars(sizes).values()) < 0:
         raise InputError(f"`sizes` is {sizes} but no number may be negative")
-    streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(7)]
+    seeds = np.random.SeedSequence(seed).spawn(7)
+    streams = [np.random.default_rng(s) for s in seeds]
     return [
         *_dimers(crystal),
         *_distorted_bulk(crystal, sizes.bulk, streams[0]),
         *_metal(crystal.metal, metal_lattice, sizes.metal, streams[1]),
-        *_slabs(crystal, sizes.slab, streams[2]),
+        *_slabs(crystal, sizes.wild_slab, np.random.default_rng(seeds[2]), widest=0.3),  # the same slabs, rattled more
+        *_slabs(crystal, sizes.slab, streams[2], widest=0.2, protocol="relax", steps=14, snapshots=3),
         *_hot_bulk(crystal, sizes.bulk_hot, streams[3]),
         *_insertions(crystal, ("110",), sizes.insertions, "insertion", streams[4]),
         *_insertions(crystal, FACETS, sizes.other_insertions, "facet-insertion", streams[5]),
@@ -141,7 +146,9 @@ def _metal(metal: str, lattice: str, count: int, rng: np.random.Generator) -> It
         yield _task(atoms, "metal", f"metal-{index}")
 
 
-def _slabs(crystal: Crystal, count: int, rng: np.random.Generator) -> Iterator[Atoms]:
+def _slabs(
+    crystal: Crystal, count: int, rng: np.random.Generator, widest: float, **instructions: str | int
+) -> Iterator[Atoms]:
     """Every termination in turn, first as cut, then distorted, with O or metal added and removed."""
     cuts = [(orient(crystal, facet), facet) for facet in FACETS]
     kinds = [(oriented, termination) for oriented, _ in cuts for termination in enumerate_terminations(oriented)]
@@ -151,9 +158,9 @@ def _slabs(crystal: Crystal, count: int, rng: np.random.Generator) -> Iterator[A
         if index >= len(kinds):
             atoms = _changed_composition(atoms, crystal.metal, rng)
             atoms.set_cell(atoms.cell * (1 + rng.uniform(-0.015, 0.015)), scale_atoms=True)
-            _rattle(atoms, float(rng.uniform(0.03, 0.2)), rng)
+            _rattle(atoms, float(rng.uniform(0.03, widest)), rng)
         family = f"slab-{termination.label}-{index // len(kinds)}"
-        yield _task(atoms, "slab", family, protocol="relax", steps=14, snapshots=3)
+        yield _task(atoms, "slab", family, **instructions)
 
 
 def _hot_slabs(crystal: Crystal, count: int, rng: np.random.Generator) -> Iterator[Atoms]:

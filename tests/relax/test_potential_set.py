@@ -10,7 +10,7 @@ from searcher.errors import InputError
 from searcher.structures.crystal import Crystal, orient
 from searcher.structures.potential_set import SetSizes, build_potential_set, random_insertion, symmetric_slabs
 
-SMALL = SetSizes(bulk=6, bulk_hot=1, metal=4, slab=20, slab_hot=2, insertions=2, other_insertions=1)
+SMALL = SetSizes(bulk=6, bulk_hot=1, metal=4, slab=20, slab_hot=2, wild_slab=2, insertions=2, other_insertions=1)
 
 
 def test_equal_seeds_give_equal_tasks_and_every_kind_is_there() -> None:
