@@ -66,7 +66,7 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], description: Mapping
     }
     data = safetensors.torch.save(stored)
     write_atomically(path, data)
-    record = {"format": FORMAT, "sha256": hashlib.sha256(data).hexdigest(), **description}
+    record = {**description, "format": FORMAT, "sha256": hashlib.sha256(data).hexdigest()}
     write_atomically(path.with_suffix(".json"), json.dumps(record, indent=1, sort_keys=True).encode())
 
 
