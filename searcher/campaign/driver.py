@@ -7,12 +7,12 @@ from rich.console import Console
 
 from searcher.campaign.campaign import Campaign, open_campaign
 from searcher.campaign.candidate import Gate
-from searcher.campaign.hopping_seeds import hop_for_seeds
+from searcher.campaign.hopping.seeds import hop_for_seeds
+from searcher.campaign.hopping.visited_minima import read_minima
 from searcher.campaign.loop import run_campaign
 from searcher.campaign.preparation import PREPARATION, prepare
 from searcher.campaign.pretraining import pretrain
 from searcher.campaign.problem import SurfaceProblem
-from searcher.campaign.visited_minima import read_minima
 from searcher.campaign.withheld import find_again
 from searcher.config import CampaignConfig
 from searcher.errors import StoppedOnRequest

@@ -121,7 +121,9 @@ def test_critic_is_invariant_to_what_it_cannot_tell_apart() -> None:
     settings = replace(NETWORKS, conditions=(), minibatch_deviation=False)
     critic = Critic(settings, torch.zeros(2, 8, 8, 8), PERIODIC[3])
     critic.initialise(random_generator())
-    critic.hidden.weight.data = critic.hidden.weight.data.view(4, 8, -1).mean(-1, keepdim=True).repeat(1, 1, 8).view(4, -1)
+    critic.hidden.weight.data = (
+        critic.hidden.weight.data.view(4, 8, -1).mean(-1, keepdim=True).repeat(1, 1, 8).view(4, -1)
+    )
     grids, rows = noise(2, 2, 8, 8, 8), torch.zeros(2, 0)
     assert torch.allclose(critic(grids.roll(4, dims=2), rows), critic(grids, rows), **ROUNDING)
 

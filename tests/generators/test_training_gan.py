@@ -80,9 +80,7 @@ def test_a_warm_start_samples_what_the_trained_network_sampled(tmp_path: Path) -
 def test_a_checkpoint_is_no_warm_start(tmp_path: Path) -> None:
     fitted(tmp_path)
     with pytest.raises(WeightsError, match="checkpoint of a training"):
-        GanProposer(
-            template(), grid(), NETWORKS, SETTINGS, warm_start=tmp_path / "checkpoint-00000003.safetensors"
-        )
+        GanProposer(template(), grid(), NETWORKS, SETTINGS, warm_start=tmp_path / "checkpoint-00000003.safetensors")
 
 
 def test_progress_sees_every_step() -> None:

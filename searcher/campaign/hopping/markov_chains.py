@@ -13,8 +13,8 @@ from generators.moves import cartesian_move, delocalized_move, insert_oxygen, re
 from relax.potential import PotentialSpec
 from relax.worker import relax_task
 from searcher.campaign.executor import Executor, Outcome
-from searcher.campaign.hopping_settings import BasinHoppingSettings
-from searcher.campaign.hops import Hop
+from searcher.campaign.hopping.hops import Hop
+from searcher.campaign.hopping.settings import BasinHoppingSettings
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.relaxing import relaxation_window
 from searcher.errors import SearchFailed

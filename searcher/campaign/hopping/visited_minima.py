@@ -9,7 +9,7 @@ from ase import Atoms
 
 from searcher.campaign.executor import Executor
 from searcher.campaign.fingerprints import Fingerprints
-from searcher.campaign.hops import Hop
+from searcher.campaign.hopping.hops import Hop
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.warm_start import PretrainingMinimum
 from searcher.errors import InputError

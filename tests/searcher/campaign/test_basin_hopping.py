@@ -9,14 +9,14 @@ from ase import Atoms
 
 from relax.analytic import AnalyticRuO
 from relax.potential import PotentialSpec
-from searcher.campaign.basin_hopping import (
+from searcher.campaign.executor import InlineExecutor, Outcome
+from searcher.campaign.hopping.basin_hopping import (
     BasinHoppingSettings,
     basin_hopping,
     hop_counts,
     read_hops,
     write_minima,
 )
-from searcher.campaign.executor import InlineExecutor, Outcome
 from searcher.campaign.problem import ReferenceEnergies, build_problem
 from searcher.config import CampaignConfig
 from searcher.errors import InputError, SearchFailed

@@ -1,0 +1,1 @@
+"""Grand-canonical basin hopping: Markov chains over a template's terminations."""
