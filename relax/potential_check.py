@@ -70,8 +70,8 @@ class PotentialFigures:
         )
         gamma = abs(own.gamma["stoichiometric"] - reference.gamma["stoichiometric"])
         limits = [
-            ("energy error of surfaces, meV/atom", 1e3 * self.energy_rmse["surfaces"], 15.0),
-            ("force error of surfaces, eV/Å", self.force_rmse["surfaces"], 0.35),
+            ("energy error of held-out slabs, meV/atom", 1e3 * self.energy_rmse["slab"], 15.0),
+            ("force error of held-out slabs, eV/Å", self.force_rmse["slab"], 0.35),
             ("lattice lengths against the labeller, %", 100 * lattice, 1.0),
             ("γ of the stoichiometric face against the labeller, meV/Å²", 1e3 * gamma, 10.0),
             ("ms per atom and force call", self.milliseconds_per_atom, 3.0),

@@ -136,5 +136,5 @@ def finite(value: float | None) -> float | None:
 
 
 def reference_labels(ledger: Ledger) -> dict[str, str]:
-    """Names of seeds and known structures by id; a reference keeps its name where others keep their nearest."""
-    return {c.id: c.nearest or c.id for c in ledger.candidates(verdict=Verdict.REFERENCE)}
+    """Names of seeds and known structures by id."""
+    return {c.id: c.label or c.id for c in ledger.candidates(verdict=Verdict.REFERENCE)}

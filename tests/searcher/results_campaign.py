@@ -71,7 +71,7 @@ def _add_seeds(ledger: Ledger, seeds: dict[str, Atoms]) -> None:
                     id=candidate_id(-1, "seed", index), iteration=-1, arm="seed", index=index, seed=0,
                     passed=Gate.VALID_RELAXED, verdict=Verdict.REFERENCE, proposed=key, relaxed=key, force_calls=CALLS,
                     fmax=0.02, gamma_zero=0.07 + 0.03 * abs(index - 1), gamma_slope=AREA_SCALE * (1 - index),
-                    energy_class=0, nearest=label,
+                    energy_class=0, label=label,
                 )
             ]
         )  # fmt: skip
