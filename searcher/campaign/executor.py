@@ -1,19 +1,27 @@
 """Where tasks run: in this process for tests, or in isolated worker processes."""
 
+import ctypes
+import os
 import resource
+import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any, Protocol
 
+import psutil
 from pebble import ProcessExpired, ProcessPool
 
 from searcher.errors import EnvironmentProblem, StoppedOnRequest
 
 Task = Callable[[dict[str, Any]], dict[str, Any]]
 POLL_S = 0.2
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 TRIES = 2
 
 
@@ -70,45 +78,53 @@ class LocalExecutor:
     ) -> None:
         self._deadline = deadline_s
         self._stop = stop or Event()
+        self._notes = TemporaryDirectory(prefix="searcher-")
+        self._count = 0
         self._pool = ProcessPool(
             max_workers=workers,
             max_tasks=tasks_per_worker,
             context=get_context("spawn"),
-            initializer=_limit_memory,
+            initializer=_start_worker,
             initargs=(memory_gib,),
         )
 
     def map(self, function: Task, payloads: Sequence[dict[str, Any]]) -> Iterator[Outcome]:
-        open_tasks = {self._submit(function, payload): (i, 1) for i, payload in enumerate(payloads)}
+        open_tasks = [self._submit(function, payload, index) for index, payload in enumerate(payloads)]
         try:
             while open_tasks:
-                finished = [future for future in open_tasks if future.done()]
-                if not finished:
-                    if self._stop.wait(POLL_S):
-                        raise StoppedOnRequest("stopped on request; `searcher run` with the same file goes on")
-                    continue
-                for future in finished:
-                    index, tries = open_tasks.pop(future)
-                    outcome = self._outcome(index, future)
-                    if outcome.failure and tries < TRIES:
-                        open_tasks[self._submit(function, payloads[index])] = (index, tries + 1)
+                ended = [task for task in open_tasks if task.future.done() or task.worker_vanished()]
+                if not ended and self._stop.wait(POLL_S):
+                    raise StoppedOnRequest("stopped on request; `searcher run` with the same file goes on")
+                for task in ended:
+                    open_tasks.remove(task)
+                    outcome = self._outcome(task)
+                    if outcome.failure and task.tries < TRIES:
+                        open_tasks.append(self._submit(function, payloads[task.index], task.index, task.tries + 1))
                     else:
                         yield outcome
         finally:
-            for future in open_tasks:
-                future.cancel()
+            for task in open_tasks:
+                task.future.cancel()
 
     def close(self) -> None:
         self._pool.stop()
         self._pool.join()
+        self._notes.cleanup()
 
-    def _submit(self, function: Task, payload: dict[str, Any]) -> Future[dict[str, Any]]:
-        return self._pool.schedule(function, args=(payload,), timeout=self._deadline)
+    def _submit(self, function: Task, payload: dict[str, Any], index: int, tries: int = 1) -> "_Submitted":
+        self._count += 1
+        note = Path(self._notes.name) / str(self._count)
+        future = self._pool.schedule(_noted, args=(function, payload, str(note)), timeout=self._deadline)
+        return _Submitted(future, index, tries, note)
 
-    def _outcome(self, index: int, future: Future[dict[str, Any]]) -> Outcome:
-        error = future.exception()
+    def _outcome(self, task: "_Submitted") -> Outcome:
+        index = task.index
+        if not task.future.done():
+            task.future.cancel()
+            return Outcome(index, None, "worker_died", "the worker ended without an answer")
+        error = task.future.exception()
         if error is None:
-            return Outcome(index, future.result())
+            return Outcome(index, task.future.result())
         if isinstance(error, TimeoutError):
             return Outcome(index, None, "timeout", f"no answer within {self._deadline:g} s")
         if isinstance(error, ProcessExpired):
@@ -118,7 +134,45 @@ class LocalExecutor:
         raise EnvironmentProblem(f"a worker cannot do its task: {error}") from error
 
 
-def _limit_memory(memory_gib: float) -> None:
+@dataclass
+class _Submitted:
+    """A task that a worker has or will have, and the note in which that worker leaves its process id."""
+
+    future: Future[dict[str, Any]]
+    index: int
+    tries: int
+    note: Path
+    seen_dead: bool = False
+
+    def worker_vanished(self) -> bool:
+        """Whether the worker is gone though the pool did not notice, as it does not for exit code 0.
+
+        True at the second look only, since an answer may still be under way.
+        """
+        if not self.note.exists():
+            return False
+        pid = self.note.read_text(encoding="ascii")
+        dead = pid != "" and not _alive(int(pid))
+        vanished, self.seen_dead = dead and self.seen_dead, dead
+        return vanished
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _noted(function: Task, payload: dict[str, Any], note: str) -> dict[str, Any]:
+    Path(note).write_text(str(os.getpid()), encoding="ascii")
+    return function(payload)
+
+
+def _start_worker(memory_gib: float) -> None:
+    """Limit the worker's memory, and let it die with the driver: a GAP call would go on for minutes."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     size = int(memory_gib * 2**30)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (size, hard))
