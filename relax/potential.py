@@ -134,9 +134,9 @@ def potential_hash(spec: PotentialSpec) -> str:
     PotentialError
         If a file cannot be read or the arguments are not JSON.
     """
+    check_files(spec)
     digest = hashlib.sha256()
     if spec.kind == "gap":
-        check_files(spec)
         xml = Path(spec.path)
         contents = [xml.read_bytes(), *((xml.parent / name).read_bytes() for name in sparse_files(spec))]
         for content in contents:
