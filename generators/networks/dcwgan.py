@@ -60,8 +60,8 @@ class NetworkSettings:
     critic_hidden : int
         Width of the critic's dense head.
     generator_norm, critic_norm : str
-        A name in `generators.networks.layers.NORMS`. A critic with layer norm magnifies the first, nearly empty grids
-        and takes about three times as many steps to the same distance.
+        A name in `generators.networks.layers.NORMS`. Layer norm in the critic magnifies the first, nearly empty grids,
+        which slows the start.
     doubling : str
         A name in `generators.networks.layers.DOUBLINGS`.
     minibatch_deviation : bool
