@@ -11,4 +11,4 @@ mkdir -p "$out"
 "$searcher" seeds configs/warm_starts/random-110-1x2.yaml --set name=hopping-110-1x2 \
     --method basin-hopping --steps 50 --snapshots --out runs/hopping-110-1x2/minima.extxyz.xz
 "$searcher" train runs/random-110-1x2 --also runs/hopping-110-1x2/minima.extxyz.xz \
-    --withhold "$out/withheld.extxyz.xz" --out "$out" --steps 3000
+    --withhold "$out/withheld.extxyz.xz" --out "$out" --steps 1700
