@@ -22,7 +22,8 @@ def find_again(campaign: Campaign, problem: SurfaceProblem) -> list[dict[str, An
     path = campaign.config.withheld
     if path is None:
         return []
-    names = [str(atoms.info.get("label", number)) for number, atoms in enumerate(read_structures(path))]
+    labels = [str(atoms.info.get("label", "withheld")) for atoms in read_structures(path)]
+    names = [f"{label} #{number}" for number, label in enumerate(labels, start=1)]
     targets = dict(zip(names, on_template(path, problem.template), strict=True))
     relaxed = [c for c in campaign.ledger.candidates(reached=Gate.VALID_RELAXED) if c.iteration >= 0]
     ours = {c.id: campaign.ledger.structure(str(c.relaxed)) for c in relaxed}
