@@ -52,7 +52,7 @@ def dump_config(config: CampaignConfig) -> str:
 
 def _read(path: Path) -> CommentedMap:
     if not path.is_file():
-        raise InputError(f"`{path}` does not exist or is not a file; `searcher init` writes examples")
+        raise InputError(f"`{path}` does not exist or is not a file; `configs/` holds examples")
     if path.stat().st_size > LARGEST_FILE:
         raise InputError(f"`{path}` has {path.stat().st_size} bytes; a configuration has at most {LARGEST_FILE}")
     try:

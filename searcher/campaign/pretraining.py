@@ -15,11 +15,11 @@ from generators.training.checkpoint import load_weights, save_weights
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import spawn_seed
 from searcher.campaign.gan_arm import network_settings, training_settings
-from searcher.campaign.preparation import PREPARATION, add_references, seed_lines
+from searcher.campaign.preparation import PREPARATION, add_references
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.progress import counting
+from searcher.campaign.proposing import training_records
 from searcher.campaign.snapshot import KnownTermination, Snapshot, take_snapshot
-from searcher.campaign.training_set import select_training_set
 from searcher.campaign.verification import file_hash
 from searcher.campaign.warm_start import WEIGHTS, PretrainingMinimum, write_warm_start
 from searcher.scoring.descriptors import LocalVectors
@@ -76,7 +76,7 @@ def pretraining_set(
     learned = Snapshot(snapshot.iteration, tuple(k for k in kept if not _held_out(k)))
     measured = Snapshot(snapshot.iteration, tuple(k for k in kept if _held_out(k)))
     return PretrainingSet(
-        cleaned, _records(campaign, problem, learned), _records(campaign, problem, measured), len(close)
+        cleaned, training_records(campaign, problem, learned), training_records(campaign, problem, measured), len(close)
     )
 
 
@@ -98,19 +98,6 @@ def _import(campaign: Campaign, problem: SurfaceProblem, also: Sequence[Pretrain
 
 def _held_out(known: KnownTermination) -> bool:
     return zlib.crc32(known.id.encode()) % HOLDOUT_EVERY == 0
-
-
-def _records(campaign: Campaign, problem: SurfaceProblem, snapshot: Snapshot) -> list[TrainingRecord]:
-    seeds, config = seed_lines(campaign), campaign.config
-    return select_training_set(
-        snapshot,
-        campaign.ledger.structure,
-        problem.template,
-        lambda line: problem.energy_class(line, seeds),
-        ["pretraining"],
-        config.training.snapshots_per_structure,
-        config.training.largest_weight,
-    )
 
 
 def _look_like(campaign: Campaign, problem: SurfaceProblem, keys: list[str], withheld: list[Atoms]) -> set[str]:
