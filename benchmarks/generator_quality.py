@@ -14,11 +14,10 @@ import numpy as np
 from ase import Atoms
 from rich.console import Console
 
-from generators.gan import GanProposer
 from generators.proposal import TrainingRecord
 from generators.training.metrics import density_coverage, frechet_beside_floor
 from searcher.campaign.campaign import Campaign, open_campaign
-from searcher.campaign.gan_arm import network_settings, training_settings
+from searcher.campaign.gan_arm import gan_proposer
 from searcher.campaign.preparation import prepare
 from searcher.campaign.pretraining import pretraining_set
 from searcher.campaign.problem import SurfaceProblem
@@ -50,13 +49,7 @@ def main() -> None:
 def measure(campaign: Campaign, problem: SurfaceProblem, warm_start: Path, n: int, seed: int) -> dict[str, float]:
     """Figures of `n` samples drawn under the training set's own conditions."""
     rng = np.random.default_rng(seed)
-    source = GanProposer(
-        problem.template,
-        problem.grid,
-        network_settings(campaign.config, problem),
-        training_settings(campaign.config),
-        warm_start=warm_start / WEIGHTS,
-    )
+    source = gan_proposer(campaign.config, problem, warm_start=warm_start / WEIGHTS)
     proposals = source.sample(n, {}, rng)
     decoded = [problem.template.assemble(p.numbers, p.positions) for p in proposals if p.reason is None]
     n_frozen = problem.template.n_frozen

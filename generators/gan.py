@@ -12,6 +12,7 @@ from generators.grids.spec import GridSpec
 from generators.networks.conditioning import decode, encode, refuse_unknown
 from generators.networks.dcwgan import Generator, NetworkSettings
 from generators.networks.layers import store_channels_last
+from generators.overlaps import DistanceTable, push_apart
 from generators.proposal import Condition, Proposal, TrainingRecord
 from generators.template import Template
 from generators.training.checkpoint import WeightsError, load_weights
@@ -34,6 +35,8 @@ class GanProposer:
     network_settings : NetworkSettings
     training_settings : TrainingSettings
     backmapping_settings : BackmappingSettings, optional
+    min_distances : mapping of str to float, optional
+        Å per pair of elements; decoded atoms a little nearer than this are pushed apart, see `generators.overlaps`.
     folder : pathlib.Path, optional
         Where training keeps its checkpoints, resumes from them, and leaves `weights.safetensors`.
     warm_start : pathlib.Path, optional
@@ -55,6 +58,7 @@ class GanProposer:
         training_settings: TrainingSettings,
         backmapping_settings: BackmappingSettings | None = None,
         *,
+        min_distances: Mapping[str, float] | None = None,
         folder: Path | None = None,
         warm_start: Path | None = None,
         progress: Callable[[Mapping[str, float]], None] | None = None,
@@ -62,6 +66,7 @@ class GanProposer:
         self.template, self.spec = template, spec
         self.network_settings, self.training_settings = network_settings, training_settings
         self.backmapping_settings = backmapping_settings or BackmappingSettings()
+        self.least = DistanceTable(min_distances or {})
         self.folder, self.warm_start, self.progress = folder, warm_start, progress
         self._network: Generator | None = None
         self._table: tuple[Tensor, np.ndarray] | None = None
@@ -114,7 +119,13 @@ class GanProposer:
         grids, rows = self.sample_grids(n, condition, rng)
         decoded = backmap(grids, self.spec, self.backmapping_settings) if n else []
         conditions = decode(rows, self.network_settings.conditions)
-        return [_proposal(atoms, values) for atoms, values in zip(decoded, conditions, strict=True)]
+        return [self._proposal(atoms, values) for atoms, values in zip(decoded, conditions, strict=True)]
+
+    def _proposal(self, decoded: Decoded, condition: dict[str, int | float]) -> Proposal:
+        if decoded.reason is not None:
+            return Proposal(np.empty(0, dtype=int), np.empty((0, 3)), condition, decoded.r2, decoded.reason)
+        positions = push_apart(decoded.numbers, decoded.positions, self.template, self.least)
+        return Proposal(decoded.numbers, positions, condition, decoded.r2)
 
     def sample_grids(self, n: int, condition: Condition, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         r"""Grids (n, n_species, \*shape) on the CPU and the rows (n, n_conditions) of conditions they were made for."""
@@ -166,9 +177,3 @@ class GanProposer:
         self._network = network.requires_grad_(False).eval()
         rows = torch.tensor(description["condition_rows"], dtype=torch.float32)
         self._table = rows.view(-1, len(self.network_settings.conditions)), np.asarray(description["condition_shares"])
-
-
-def _proposal(decoded: Decoded, condition: dict[str, int | float]) -> Proposal:
-    if decoded.reason is not None:
-        return Proposal(np.empty(0, dtype=int), np.empty((0, 3)), condition, decoded.r2, decoded.reason)
-    return Proposal(decoded.numbers, decoded.positions, condition, decoded.r2)

@@ -76,7 +76,7 @@ class GridSection(Settings):
     """Density grids over the free part of the slab."""
 
     shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (16, 16, 16)
-    sigma: PositiveFloat = 0.4
+    sigma: PositiveFloat = 0.5
     allow_coarse: bool = False
     min_r2: Annotated[float, Field(ge=-1, le=1)] = 0.5
 
@@ -93,7 +93,7 @@ class TrainingSection(Settings):
 
     settings: dict[str, Any] = Field(default_factory=dict)
     snapshots_per_structure: Annotated[int, Field(ge=0)] = 4
-    largest_weight: PositiveFloat = 20.0
+    largest_weight: PositiveFloat = 4.0
 
 
 class ConditioningSection(Settings):

@@ -50,17 +50,17 @@ class TrainingSettings:
     """
 
     steps: int = 1500
-    batch_size: int = 32
-    critic_steps: int = 2
+    batch_size: int = 16
+    critic_steps: int = 1
     loss: str = "wgan_gp"
     penalty_weight: float = 10.0
     penalty_every: int = 2
     generator_rate: float = 4e-4
-    critic_rate: float = 4e-4
+    critic_rate: float = 1e-3
     betas: tuple[float, float] = (0.0, 0.9)
     schedule: str = "constant"
     warmup_steps: int = 0
-    ema_decay: float = 0.999
+    ema_decay: float = 0.99
     gradient_clip: float | None = None
     max_rollbacks: int = 3
     checkpoint_every: int = 100

@@ -1,5 +1,6 @@
 """The GAN arm: an iteration's training, its weights and metrics in the ledger, a source to sample from."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from searcher.config import ArmSection, CampaignConfig
 from searcher.errors import InputError, SearchFailed, StoppedOnRequest
 
 N_PICTURES = 8
+CONFLICT_SHARE = 0.85
+"""Of the shortest metal–O distance: of two atoms nearer than this the weaker is none."""
 METRIC_NAMES = ("critic_loss", "generator_loss", "wasserstein", "penalty", "critic_gradient", "generator_gradient")
 
 
@@ -59,6 +62,46 @@ def training_settings(config: CampaignConfig) -> TrainingSettings:
         raise InputError(f"`training.settings`: {error}") from None
 
 
+def backmapping_settings(config: CampaignConfig, problem: SurfaceProblem) -> BackmappingSettings:
+    """How sampled grids are read: peaks nearer than any two atoms of the surface can be are one smeared atom."""
+    limits, default = problem.thresholds, BackmappingSettings()
+    oxygen = limits.o_o_overlap if limits.accept_molecular_o else limits.o_o_molecular
+    return BackmappingSettings(
+        r2_min=config.grid.min_r2,
+        merge_distance=max(default.merge_distance, oxygen / config.grid.sigma),
+        conflict_distance=max(default.conflict_distance, CONFLICT_SHARE * limits.metal_o_min),
+    )
+
+
+def gan_proposer(
+    config: CampaignConfig,
+    problem: SurfaceProblem,
+    *,
+    settings: TrainingSettings | None = None,
+    folder: Path | None = None,
+    warm_start: Path | None = None,
+    progress: Callable[[Mapping[str, float]], None] | None = None,
+) -> GanProposer:
+    """The DCWGAN as configured, on the template's window.
+
+    Raises
+    ------
+    InputError
+        For an unknown or unfit setting.
+    """
+    return GanProposer(
+        problem.template,
+        problem.grid,
+        network_settings(config, problem),
+        settings or training_settings(config),
+        backmapping_settings(config, problem),
+        min_distances=problem.minimum_distances,
+        folder=folder,
+        warm_start=warm_start,
+        progress=progress,
+    )
+
+
 def learned_generator(
     campaign: Campaign,
     problem: SurfaceProblem,
@@ -78,16 +121,15 @@ def learned_generator(
     """
     iteration, ledger, stage = snapshot.iteration, campaign.ledger, f"train:{arm.name}"
     folder = campaign.iteration_folder(iteration) / f"training-{arm.name}"
-    networks, settings = network_settings(campaign.config, problem), training_settings(campaign.config)
-    backmapping = BackmappingSettings(r2_min=campaign.config.grid.min_r2)
     recorded = ledger.stage(iteration, stage)
     if recorded is not None:
         weights = campaign.folder / recorded["weights"]
-        return GanProposer(problem.template, problem.grid, networks, settings, backmapping, warm_start=weights)
+        return gan_proposer(campaign.config, problem, warm_start=weights)
     records = [r for r in records if r.condition["n_oxygen"] <= problem.counts["O"][1]]
     if not records:
         raise SearchFailed("the training set is empty: no seed lies inside the template's free range")
     metrics: list[tuple[str, int, float]] = []
+    settings = training_settings(campaign.config)
     with counting(console, f"training {arm.name} on {len(records)} structures", settings.steps) as advance:
 
         def follow(values: Any) -> None:
@@ -97,12 +139,10 @@ def learned_generator(
             if campaign.stop.is_set():
                 raise StoppedOnRequest("stopped on request; `searcher run` with the same file goes on")
 
-        source = GanProposer(
-            problem.template,
-            problem.grid,
-            networks,
-            settings,
-            backmapping,
+        source = gan_proposer(
+            campaign.config,
+            problem,
+            settings=settings,
             folder=folder,
             warm_start=_weights_to_start_from(campaign, iteration, stage),
             progress=follow,

@@ -9,12 +9,12 @@ import numpy as np
 from ase import Atoms
 from rich.console import Console
 
-from generators.gan import WEIGHTS_NAME, GanProposer
+from generators.gan import WEIGHTS_NAME
 from generators.proposal import TrainingRecord
 from generators.training.checkpoint import load_weights, save_weights
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import spawn_seed
-from searcher.campaign.gan_arm import network_settings, training_settings
+from searcher.campaign.gan_arm import gan_proposer, training_settings
 from searcher.campaign.preparation import PREPARATION, add_references
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.progress import counting
@@ -139,11 +139,10 @@ def pretrain(
     settings = replace(training_settings(campaign.config), steps=steps)
     work = campaign.folder / f"pretraining-{out.name}"
     with counting(console, "training", steps) as advance:
-        source = GanProposer(
-            problem.template,
-            problem.grid,
-            network_settings(campaign.config, problem),
-            settings,
+        source = gan_proposer(
+            campaign.config,
+            problem,
+            settings=settings,
             folder=work,
             progress=lambda metrics: advance(1),
         )

@@ -65,6 +65,17 @@ class SurfaceProblem:
         oxygen = int(np.count_nonzero(atoms.numbers == 8))
         return (oxygen - 2 * (len(atoms) - oxygen)) / self.template.area
 
+    @property
+    def minimum_distances(self) -> dict[str, float]:
+        """Shortest distances in Å between placed or decoded atoms, by pair of symbols: the validity thresholds."""
+        limits = self.thresholds
+        oxygen = limits.o_o_molecular if limits.accept_molecular_o else limits.o_o_clustered
+        return {
+            "O-O": oxygen,
+            f"{self.metal}-O": limits.metal_o_min,
+            f"{self.metal}-{self.metal}": limits.metal_metal_min,
+        }
+
     def counts_allowed(self, numbers: np.ndarray) -> bool:
         """Whether the free atoms are within the stated ranges."""
         oxygen = int(np.count_nonzero(numbers == 8))

@@ -15,7 +15,7 @@ from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.snapshot import Snapshot
 from searcher.campaign.training_set import select_training_set
 from searcher.config import ArmSection
-from searcher.scoring.validity import ValidityThresholds, check_validity
+from searcher.scoring.validity import check_validity
 
 
 def training_records(campaign: Campaign, problem: SurfaceProblem, snapshot: Snapshot) -> list[TrainingRecord]:
@@ -40,7 +40,7 @@ def learn(
     records = training_records(campaign, problem, snapshot)
     if arm.kind == "gan":
         return learned_generator(campaign, problem, snapshot, arm, records, console)
-    source = RandomPlacement(problem.template, dict(problem.counts), minimum_distances(problem))
+    source = RandomPlacement(problem.template, dict(problem.counts), problem.minimum_distances)
     if arm.composition == "training":
         source.fit(records, np.random.default_rng(0))
     if arm.metal == "training":
@@ -68,11 +68,3 @@ def _conditions(campaign: Campaign, problem: SurfaceProblem, arm: ArmSection) ->
     low, high = problem.counts["O"]
     classes = campaign.config.conditioning.classes_asked
     return [{"energy_class": c, "n_oxygen": n} for c, n in product(classes, range(low, high + 1))]
-
-
-def minimum_distances(problem: SurfaceProblem) -> dict[str, float]:
-    """Shortest distances in Å between freely placed atoms, by pair of symbols: the validity thresholds."""
-    limits: ValidityThresholds = problem.thresholds
-    metal = problem.metal
-    oxygen = limits.o_o_molecular if limits.accept_molecular_o else limits.o_o_clustered
-    return {"O-O": oxygen, f"{metal}-O": limits.metal_o_min, f"{metal}-{metal}": limits.metal_metal_min}

@@ -14,6 +14,7 @@ NETWORKS = NetworkSettings(
     conditions=(CLASSES,),
     latent=8,
     generator_channels=(8, 8, 4),
+    generator_output="keeping",
     critic_channels=(4, 8),
     critic_hidden=4,
     condition_size=4,

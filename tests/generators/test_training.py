@@ -254,7 +254,7 @@ def test_threads_are_given_back() -> None:
 
 def test_generated_density_moves_to_the_data() -> None:
     """After 150 steps the mean grid is far nearer to the data's than before; half as near would still be learning."""
-    settings = replace(SETTINGS, steps=150, batch_size=8, generator_rate=2e-3, critic_rate=2e-3)
+    settings = replace(SETTINGS, steps=150, critic_steps=2, batch_size=8, generator_rate=2e-3, critic_rate=2e-3)
     trainer = make(settings)
     random = torch.Generator().manual_seed(1)
     grids, rows = trainer.dataset.batch(200, random)
