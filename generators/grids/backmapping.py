@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from generators.grids.density import integral_counts
+from generators.grids.density import axis_profiles, integral_counts
 from generators.grids.inversion import BackmappingSettings, ChannelAtoms, decode_channel
 from generators.grids.spec import GridError, GridSpec
 
@@ -89,6 +89,26 @@ def backmap(
         for part in grids.split(chunk):
             decoded += _backmap_chunk(part.to(torch.float64), spec, settings)
     return decoded
+
+
+def reconstruction(decoded: Decoded, spec: GridSpec) -> torch.Tensor:
+    """Density of the atoms that were read, with their amplitudes; what it leaves of the grid is the residual.
+
+    Parameters
+    ----------
+    decoded : Decoded
+    spec : GridSpec
+
+    Returns
+    -------
+    torch.Tensor of float64, shape (n_species, nx, ny, nz)
+    """
+    positions = torch.as_tensor(decoded.positions, dtype=torch.float64)
+    x, y, z = (axis_profiles(positions[:, axis], spec, axis) for axis in range(3))
+    belongs = torch.as_tensor(spec.numbers[:, None] == decoded.numbers[None], dtype=torch.float64)
+    weights = belongs * torch.as_tensor(decoded.amplitudes, dtype=torch.float64)  # (n_species, n_atoms)
+    density = torch.einsum("sa,ax,ay,az->sxyz", weights, x, y, z)
+    return density.clamp(max=1.0) if spec.clip else density
 
 
 def _backmap_chunk(grids: torch.Tensor, spec: GridSpec, settings: BackmappingSettings) -> list[Decoded]:

@@ -1,6 +1,7 @@
 """Sums of Gaussians on the CPU: only the voxels that an atom reaches, in machine code."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -11,7 +12,7 @@ LANES = 8
 """Voxels along z that are worked on together, a vector of the processor."""
 REACH = {np.dtype(np.float32): 5.0, np.dtype(np.float64): 8.5}
 """Reach of a Gaussian in σ: beyond it a value is below 4e-6 in single and 3e-16 in double precision."""
-COMPILED = {"cache": True, "fastmath": {"contract", "reassoc", "nsz"}}
+COMPILED: dict[str, Any] = {"cache": True, "fastmath": {"contract", "reassoc", "nsz"}}
 
 
 def gaussian_sums(positions: np.ndarray, channels: np.ndarray, spec: GridSpec) -> np.ndarray:
@@ -91,7 +92,7 @@ def _place(places, first, n, periodic):  # type: ignore[no-untyped-def]
 
 @njit(**COMPILED)
 def _segment(row, values, start, n, room):  # type: ignore[no-untyped-def]
-    """The part of a profile from voxel `start` on that lies in 0 … n − 1, and zeros; the voxel of the row's first value.
+    """The part of a profile from voxel `start` on that lies in 0 … n − 1, and zeros; the voxel of its first.
 
     -1 if no part lies there. The row stays within the `room` of a line of the grid.
     """

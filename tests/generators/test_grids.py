@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from generators.grids.augmentation import apply_operation, random_operations
 from generators.grids.density import densities, frozen_density, integral_counts, pack
-from generators.grids.spec import CoarseGridError, GridError, GridSpec, GridWarning, check_resolution, sufficient_shape
+from generators.grids.resolution import CoarseGridError, GridWarning, check_resolution, sufficient_shape
+from generators.grids.spec import GridError, GridSpec
 from generators.template import Template
 
 SPECIES = ("Ru", "O")
