@@ -205,6 +205,8 @@ def roundtrip(
     from searcher.roundtrip import RoundtripSettings, print_roundtrip, read_trips
     from searcher.roundtrip import roundtrip as measure
 
+    if picture is not None and not picture.parent.is_dir():
+        raise InputError(f"`--picture` is `{picture}` but the folder `{picture.parent}` does not exist")
     settings = RoundtripSettings(shape, sigma, noise, window, allow_coarse, seed)
     result = measure(read_trips(structures), settings)
     for note in result.notes:

@@ -76,10 +76,11 @@ def check_resolution(spec: GridSpec, d_min: float, allow_coarse: bool = False) -
         if not allow_coarse:
             raise CoarseGridError(message)
         warnings.warn(message, GridWarning, stacklevel=2)
-    if np.all(spec.sigma / spec.spacing > MAX_SIGMA_PER_VOXEL):
+    enough = sufficient_shape(spec, spec.sigma)
+    if np.all(spec.sigma / spec.spacing > MAX_SIGMA_PER_VOXEL) and math.prod(enough) < math.prod(spec.shape):
         warnings.warn(
             f"`shape` {spec.shape} with `sigma` {spec.sigma:.3f} Å has more than {MAX_SIGMA_PER_VOXEL} voxels per σ: "
-            f"costly without gain, `shape` {sufficient_shape(spec, spec.sigma)} would do",
+            f"costly without gain, `shape` {enough} would do",
             GridWarning,
             stacklevel=2,
         )
