@@ -2,13 +2,14 @@
 
 The Gaussians are products of one-dimensional profiles, so model and gradient are two matrix products per iteration,
 and the normal matrix needs no voxel at all: its elements are products of one-dimensional overlaps on the grid's own
-points.
+points. On a CPU `compiled_fit` does the same grid by grid, only where atoms reach.
 """
 
 from dataclasses import dataclass
 
 import torch
 
+from generators.grids.compiled_fit import explain_each, fit_each
 from generators.grids.density import axis_profiles_and_slopes
 from generators.grids.spec import GridSpec
 
@@ -134,6 +135,18 @@ def residuals_and_weights(
     explained : torch.Tensor, shape (batch, n_max)
         1 − Σ w r² / Σ w d² with the atom's own Gaussian as weight w.
     """
+    if data.device.type == "cpu":
+        mask = None if clipped is None else clipped.contiguous().numpy()
+        arrays = (atoms.positions.contiguous().numpy(), atoms.amplitudes.contiguous().numpy(), atoms.present.numpy())
+        left_over, shares = explain_each(data.contiguous().numpy(), mask, *arrays, spec)
+        return torch.from_numpy(left_over), torch.from_numpy(shares)
+    return _residuals_everywhere(data, clipped, atoms, spec)
+
+
+def _residuals_everywhere(
+    data: torch.Tensor, clipped: torch.Tensor | None, atoms: Gaussians, spec: GridSpec
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`residuals_and_weights` on any device, over all voxels."""
     (x, _), (y, _), (z, _) = _profiles(atoms, spec)
     planes = (y[..., :, None] * z[..., None, :]).flatten(2)  # (batch, n_max, ny nz)
     residuals = _residuals(data, clipped, x, planes, atoms)
@@ -216,7 +229,7 @@ def fit(
     max_iterations: int,
     tolerance: float,
 ) -> Gaussians:
-    """Fit all grids of a batch; those that have converged leave the iteration.
+    """Fit all grids of a batch.
 
     Parameters
     ----------
@@ -236,6 +249,50 @@ def fit(
     Gaussians
         Positions are not wrapped.
     """
+    if data.device.type == "cpu":
+        return _fit_compiled(data, clipped, atoms, spec, max_iterations, tolerance)
+    return _fit_batch(data, clipped, atoms, spec, max_iterations, tolerance)
+
+
+def _fit_compiled(
+    data: torch.Tensor,
+    clipped: torch.Tensor | None,
+    atoms: Gaussians,
+    spec: GridSpec,
+    max_iterations: int,
+    tolerance: float,
+) -> Gaussians:
+    """`fit` on the CPU, one grid after the other."""
+    packed = atoms.squeezed(atoms.present.shape[1])
+    fit_each(
+        data.contiguous().numpy(),
+        None if clipped is None else clipped.contiguous().numpy(),
+        packed.positions.numpy(),
+        packed.amplitudes.numpy(),
+        packed.present.sum(dim=1).numpy(),
+        spec,
+        (
+            max_iterations,
+            tolerance,
+            FIRST_DAMPING,
+            LARGEST_DAMPING,
+            MIN_STIFFNESS,
+            LARGEST_AMPLITUDE,
+            SMALLEST_GAIN,
+        ),
+    )
+    return packed
+
+
+def _fit_batch(
+    data: torch.Tensor,
+    clipped: torch.Tensor | None,
+    atoms: Gaussians,
+    spec: GridSpec,
+    max_iterations: int,
+    tolerance: float,
+) -> Gaussians:
+    """`fit` on any device, all grids at once; those that have converged leave the iteration."""
     rows = torch.arange(len(atoms), device=data.device)
     final = atoms.select(rows)
     evaluation = evaluate(data, clipped, atoms, spec)
