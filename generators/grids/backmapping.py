@@ -11,6 +11,7 @@ import torch
 
 from generators.grids.density import axis_profiles, integral_counts
 from generators.grids.inversion import BackmappingSettings, ChannelAtoms, decode_channel
+from generators.grids.matching import separations
 from generators.grids.spec import GridError, GridSpec
 
 EMPTY_GRID = "empty_grid"
@@ -168,9 +169,10 @@ def _loses_its_site(
     numbers: np.ndarray, positions: np.ndarray, amplitudes: np.ndarray, spec: GridSpec, distance: float
 ) -> np.ndarray:
     """Atoms (n,) within `distance` in Å of a stronger atom of another species; of equal ones the later loses."""
-    offsets = positions[:, None] - positions[None]
-    lengths = np.asarray(spec.lengths)
-    offsets -= np.asarray(spec.periodic) * lengths * np.round(offsets / lengths)
-    near = np.sum(offsets**2, axis=-1) < distance**2
+    loses = np.zeros(len(numbers), dtype=bool)
     place = np.argsort(np.argsort(-amplitudes, kind="stable"))
-    return np.any(near & (numbers[:, None] != numbers[None]) & (place[:, None] > place[None]), axis=1)
+    for number in np.unique(numbers):
+        own, others = np.flatnonzero(numbers == number), np.flatnonzero(numbers != number)
+        near = separations(positions[own], positions[others], spec) < distance
+        loses[own] = np.any(near & (place[own][:, None] > place[others][None]), axis=1)
+    return loses

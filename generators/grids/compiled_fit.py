@@ -25,6 +25,7 @@ def fit_each(
     amplitudes: np.ndarray,
     counts: np.ndarray,
     spec: GridSpec,
+    reach: float,
     stop: tuple[int, float, float, float, float, float, float],
 ) -> None:
     """Fit positions and amplitudes in place.
@@ -40,11 +41,13 @@ def fit_each(
     counts : array of int64, shape (batch,)
         Present atoms, which come first.
     spec : GridSpec
+    reach : float
+        Distance in σ along an axis beyond which a Gaussian counts as zero.
     stop : tuple
         Iterations, tolerance in Å, first and largest damping, smallest stiffness, largest amplitude, smallest gain.
     """
     flat, mask = _flat(data, clipped)
-    _fit_all(flat, mask, positions, amplitudes, counts, *_box(spec), stop)
+    _fit_all(flat, mask, positions, amplitudes, counts, _box(spec, reach), stop)
 
 
 def explain_each(
@@ -54,12 +57,17 @@ def explain_each(
     amplitudes: np.ndarray,
     present: np.ndarray,
     spec: GridSpec,
+    reach: float,
+    weigh: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Residuals (batch, nx, ny * nz) and explained shares (batch, n_max), as `least_squares.residuals_and_weights`."""
+    """Residuals (batch, nx, ny * nz) and, if asked to `weigh`, explained shares (batch, n_max), else ones.
+
+    As `least_squares.residuals_and_weights`.
+    """
     flat, mask = _flat(data, clipped)
     residuals = np.empty_like(flat)
     explained = np.ones(amplitudes.shape)
-    _explain_all(flat, mask, residuals, explained, positions, amplitudes, present, *_box(spec))
+    _explain_all(flat, mask, residuals, explained, positions, amplitudes, present, _box(spec, reach), weigh)
     return residuals.reshape(data.shape), explained
 
 
@@ -69,13 +77,14 @@ def _flat(data: np.ndarray, clipped: np.ndarray | None) -> tuple[np.ndarray, np.
     return flat, np.zeros((0, flat.shape[1]), dtype=bool) if clipped is None else clipped.reshape(flat.shape)
 
 
-def _box(spec: GridSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+def _box(spec: GridSpec, reach: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float, float]:
     return (
         np.asarray(spec.shape, dtype=np.int64),
         np.asarray(spec.origin, dtype=np.float64),
         np.asarray(spec.lengths, dtype=np.float64),
         np.asarray(spec.periodic),
         float(spec.sigma),
+        float(reach),
     )
 
 
@@ -200,8 +209,9 @@ def _copy(positions, amplitudes, moved, changed):  # type: ignore[no-untyped-def
 
 
 @njit(**COMPILED)
-def _fit_one(data, clipped, positions, amplitudes, shape, origin, lengths, periodic, sigma, stop):  # type: ignore[no-untyped-def]
+def _fit_one(data, clipped, positions, amplitudes, box, stop):  # type: ignore[no-untyped-def]
     """Levenberg–Marquardt on one grid, in place."""
+    shape, _, lengths, _, sigma, _ = box
     iterations, tolerance, damping, largest_damping, stiffness, largest_amplitude, smallest_gain = stop
     full = np.empty((2, 4))
     own = math.pi**1.5 * sigma**3 * len(data) / (lengths[0] * lengths[1] * lengths[2])
@@ -211,21 +221,17 @@ def _fit_one(data, clipped, positions, amplitudes, shape, origin, lengths, perio
             own /= 2.0 * sigma * sigma
     moved, changed = np.empty_like(positions), np.empty_like(amplitudes)
     residual, attempt, step = np.empty_like(data), np.empty_like(data), np.empty((len(positions), 4))
-    error, x, y, z = leave_residual(
-        data, clipped, residual, positions, amplitudes, shape, origin, lengths, periodic, sigma
-    )
+    error, x, y, z = leave_residual(data, clipped, residual, positions, amplitudes, box)
     rounding = 0.0
     for k in range(len(data)):
         rounding += 1e-15 * data[k] * data[k]
     for _ in range(int(iterations)):
         gradient = project(residual, shape[1], shape[2], shape[0], x, y, z, amplitudes)
-        first, second, blocks = normal_blocks(positions, amplitudes, shape, lengths, periodic, sigma, x, y, z)
+        first, second, blocks = normal_blocks(positions, amplitudes, box, x, y, z)
         while True:
             _solve(step, first, second, blocks.copy(), damping, full, gradient.copy())
             largest = _move(moved, changed, positions, amplitudes, step, sigma, largest_amplitude)
-            found, x, y, z = leave_residual(
-                data, clipped, attempt, moved, changed, shape, origin, lengths, periodic, sigma
-            )
+            found, x, y, z = leave_residual(data, clipped, attempt, moved, changed, box)
             if found <= error + rounding:
                 break
             damping *= 10.0
@@ -241,7 +247,7 @@ def _fit_one(data, clipped, positions, amplitudes, shape, origin, lengths, perio
 
 
 @njit(**COMPILED)
-def _fit_all(data, clipped, positions, amplitudes, counts, shape, origin, lengths, periodic, sigma, stop):  # type: ignore[no-untyped-def]
+def _fit_all(data, clipped, positions, amplitudes, counts, box, stop):  # type: ignore[no-untyped-def]
     for row in range(len(data)):
         n = counts[row]
         if n == 0:
@@ -249,16 +255,15 @@ def _fit_all(data, clipped, positions, amplitudes, counts, shape, origin, length
         mask = clipped[row] if len(clipped) else np.zeros(0, dtype=np.bool_)
         place, height = np.empty((n, 3)), np.empty(n)
         _copy(place, height, positions[row], amplitudes[row])
-        _fit_one(data[row], mask, place, height, shape, origin, lengths, periodic, sigma, stop)
+        _fit_one(data[row], mask, place, height, box, stop)
         _copy(positions[row], amplitudes[row], place, height)
 
 
 @njit(**COMPILED)
-def _explain_all(
-    data, clipped, residuals, explained, positions, amplitudes, present, shape, origin, lengths, periodic, sigma
-):  # type: ignore[no-untyped-def]
+def _explain_all(data, clipped, residuals, explained, positions, amplitudes, present, box, weigh):  # type: ignore[no-untyped-def]
     squares = np.empty(data.shape[1])
     atoms = np.empty(present.shape[1], dtype=np.int64)
+    shape = box[0]
     for row in range(len(data)):
         n = 0
         for k in range(len(present[row])):
@@ -272,7 +277,9 @@ def _explain_all(
                 place[k, axis] = positions[row, atoms[k], axis]
         mask = clipped[row] if len(clipped) else np.zeros(0, dtype=np.bool_)
         left = residuals[row]
-        _, x, y, z = leave_residual(data[row], mask, left, place, height, shape, origin, lengths, periodic, sigma)
+        _, x, y, z = leave_residual(data[row], mask, left, place, height, box)
+        if not weigh:
+            continue
         for k in range(len(squares)):
             squares[k] = left[k] * left[k]
         remaining = project(squares, shape[1], shape[2], shape[0], x, y, z, ones)

@@ -7,19 +7,17 @@ from numba import njit
 
 from generators.grids.compiled import COMPILED, gaussian_profile
 
-REACH = 8.5
-"""Reach of a Gaussian in σ, beyond which it is below 3e-16."""
 FAINTEST_ROW = 1e-17
 PAIR_REACH = 7.0
 """Distance in σ beyond which two atoms overlap by less than 5e-6 and do not enter the matrix, only the residual."""
 
 
 @njit(**COMPILED)
-def _axis(positions, n, axis, origin, length, wraps, sigma):  # type: ignore[no-untyped-def]
+def _axis(positions, n, axis, origin, length, wraps, sigma, reach):  # type: ignore[no-untyped-def]
     """Profiles and slopes (n_atoms, width) along an axis and the first voxel of each; out of the box they are zero."""
     n_atoms = len(positions)
     edge = length / n
-    support = max(1, math.ceil(2.0 * REACH * sigma / edge))
+    support = max(1, math.ceil(2.0 * reach * sigma / edge))
     width = min(support, n)
     values, slopes = np.zeros((n_atoms, width)), np.zeros((n_atoms, width))
     firsts = np.zeros(n_atoms, dtype=np.int64)
@@ -98,11 +96,12 @@ def project(flat, ny, nz, n, x, y, z, amplitudes):  # type: ignore[no-untyped-de
 
 
 @njit(**COMPILED)
-def leave_residual(data, clipped, residual, positions, amplitudes, shape, origin, lengths, periodic, sigma):  # type: ignore[no-untyped-def]
+def leave_residual(data, clipped, residual, positions, amplitudes, box):  # type: ignore[no-untyped-def]
     """Write data less model; returns its sum of squares and the profiles."""
-    x = _axis(positions, shape[0], 0, origin[0], lengths[0], periodic[0], sigma)
-    y = _axis(positions, shape[1], 1, origin[1], lengths[1], periodic[1], sigma)
-    z = _axis(positions, shape[2], 2, origin[2], lengths[2], periodic[2], sigma)
+    shape, origin, lengths, periodic, sigma, reach = box
+    x = _axis(positions, shape[0], 0, origin[0], lengths[0], periodic[0], sigma, reach)
+    y = _axis(positions, shape[1], 1, origin[1], lengths[1], periodic[1], sigma, reach)
+    z = _axis(positions, shape[2], 2, origin[2], lengths[2], periodic[2], sigma, reach)
     for k in range(len(data)):
         residual[k] = data[k]
     _subtract(residual, shape[1], shape[2], shape[0], x, y, z, amplitudes)
@@ -135,8 +134,9 @@ def _overlaps(table, axis, i, j, values, slopes, firsts, n):  # type: ignore[no-
 
 
 @njit(**COMPILED)
-def normal_blocks(positions, amplitudes, shape, lengths, periodic, sigma, x, y, z):  # type: ignore[no-untyped-def]
+def normal_blocks(positions, amplitudes, box, x, y, z):  # type: ignore[no-untyped-def]
     """Jᵀ J as its non-zero 4 × 4 blocks on and above the diagonal: first atom, second atom, block."""
+    shape, _, lengths, periodic, sigma, _ = box
     n_atoms, n_pairs = len(positions), 0
     for _ in range(2):  # the first time to count, the second to write
         first, second, n_pairs = np.empty(n_pairs, dtype=np.int64), np.empty(n_pairs, dtype=np.int64), 0

@@ -19,6 +19,8 @@ LARGEST_DAMPING = 1e8
 MIN_STIFFNESS = 1e-3
 """Share of a full atom's diagonal that damps atoms of vanishing amplitude, whose position nothing determines."""
 LARGEST_AMPLITUDE = 5.0
+WHOLE_REACH = 7.5
+"""Distance in σ at which a Gaussian has fallen to 6e-13."""
 SMALLEST_GAIN = 1e-3
 """Fall of the error, in units of its mean square residual (Δχ²), below which a step no longer tells anything: what is
 left to gain is some hundredths of a standard deviation of the parameters. Without noise it never stops a fit."""
@@ -118,7 +120,12 @@ def _residuals(
 
 
 def residuals_and_weights(
-    data: torch.Tensor, clipped: torch.Tensor | None, atoms: Gaussians, spec: GridSpec
+    data: torch.Tensor,
+    clipped: torch.Tensor | None,
+    atoms: Gaussians,
+    spec: GridSpec,
+    reach: float = WHOLE_REACH,
+    weigh: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What a model leaves over, and how much of each atom's surroundings it explains.
 
@@ -128,6 +135,10 @@ def residuals_and_weights(
     clipped : torch.Tensor of bool, same shape, optional
     atoms : Gaussians
     spec : GridSpec
+    reach : float
+        Distance in σ beyond which the CPU takes a Gaussian for zero.
+    weigh : bool
+        Whether the second result is asked for.
 
     Returns
     -------
@@ -138,7 +149,7 @@ def residuals_and_weights(
     if data.device.type == "cpu":
         mask = None if clipped is None else clipped.contiguous().numpy()
         arrays = (atoms.positions.contiguous().numpy(), atoms.amplitudes.contiguous().numpy(), atoms.present.numpy())
-        left_over, shares = explain_each(data.contiguous().numpy(), mask, *arrays, spec)
+        left_over, shares = explain_each(data.contiguous().numpy(), mask, *arrays, spec, reach, weigh)
         return torch.from_numpy(left_over), torch.from_numpy(shares)
     return _residuals_everywhere(data, clipped, atoms, spec)
 
@@ -228,6 +239,7 @@ def fit(
     spec: GridSpec,
     max_iterations: int,
     tolerance: float,
+    reach: float = WHOLE_REACH,
 ) -> Gaussians:
     """Fit all grids of a batch.
 
@@ -243,6 +255,8 @@ def fit(
     tolerance : float
         Largest last step of an atom in Å, and of its amplitude in units of a peak. Where the residual does not vanish,
         a fit ends earlier, once it gains no more than `SMALLEST_GAIN`.
+    reach : float
+        Distance in σ beyond which the CPU takes a Gaussian for zero.
 
     Returns
     -------
@@ -250,7 +264,7 @@ def fit(
         Positions are not wrapped.
     """
     if data.device.type == "cpu":
-        return _fit_compiled(data, clipped, atoms, spec, max_iterations, tolerance)
+        return _fit_compiled(data, clipped, atoms, spec, max_iterations, tolerance, reach)
     return _fit_batch(data, clipped, atoms, spec, max_iterations, tolerance)
 
 
@@ -261,6 +275,7 @@ def _fit_compiled(
     spec: GridSpec,
     max_iterations: int,
     tolerance: float,
+    reach: float,
 ) -> Gaussians:
     """`fit` on the CPU, one grid after the other."""
     packed = atoms.squeezed(atoms.present.shape[1])
@@ -271,6 +286,7 @@ def _fit_compiled(
         packed.amplitudes.numpy(),
         packed.present.sum(dim=1).numpy(),
         spec,
+        reach,
         (
             max_iterations,
             tolerance,

@@ -55,10 +55,13 @@ class Agreement:
 
 def separations(positions: np.ndarray, others: np.ndarray, spec: GridSpec) -> np.ndarray:
     """Distances (n, m) in Å between the nearest images of positions (n, 3) and others (m, 3) in a grid's box."""
-    offsets = positions[:, None] - others[None]
-    lengths = np.asarray(spec.lengths)
-    offsets -= np.asarray(spec.periodic) * lengths * np.round(offsets / lengths)
-    return np.linalg.norm(offsets, axis=-1)
+    squares = np.zeros((len(positions), len(others)))
+    for axis in range(3):
+        offsets = positions[:, None, axis] - others[None, :, axis]
+        if spec.periodic[axis]:
+            offsets -= spec.lengths[axis] * np.rint(offsets / spec.lengths[axis])
+        squares += offsets * offsets
+    return np.sqrt(squares)
 
 
 def agreement(
