@@ -184,6 +184,31 @@ def gridding(rounds: int) -> None:
     print(f"\nnot measured, absent: {', '.join(absent) or 'none'}; GPU: {_gpu()}")
 
 
+def on_device(device: torch.device, rounds: int, batch: int = 256) -> None:
+    """Grids per second on a GPU, and their bytes beside what a copy moves there."""
+    generator = torch.Generator().manual_seed(0)
+    positions = (torch.rand(batch, N_ATOMS, 3, generator=generator) * LENGTH).to(device)
+    channels = torch.randint(len(SPECIES), (batch, N_ATOMS), generator=generator).to(device)
+    spec = GridSpec.for_cell((LENGTH,) * 3, (N, N, N), SPECIES, SIGMA)
+    grids = _products(positions, channels, spec)
+    target = torch.empty_like(grids)
+
+    def waited(way: Way) -> Way:
+        def done() -> None:
+            way()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+
+        return done
+
+    ways = {"grids": lambda: _products(positions, channels, spec), "copy": lambda: target.copy_(grids)}
+    seconds = medians({name: waited(way) for name, way in ways.items()}, rounds)
+    size = grids.numel() * grids.element_size() / 1e9
+    moved, share = 2 * size / seconds["copy"], 50 * seconds["copy"] / seconds["grids"]
+    print(f"\n{device}: {batch / seconds['grids']:,.0f} grids per second, {size / seconds['grids']:.0f} GB/s written,")
+    print(f"{share:.0f} % of the {moved:.0f} GB/s that a copy reads and writes")
+
+
 def inversion(rounds: int) -> None:
     rng = np.random.default_rng(0)
     bulk = Crystal().bulk() * (4, 4, 4)
@@ -247,6 +272,8 @@ def main() -> None:
     print(f"{platform.machine()}, Python {platform.python_version()}, one thread; {_versions()}")
     gridding(10 * arguments.rounds)
     inversion(arguments.rounds)
+    if torch.cuda.is_available():
+        on_device(torch.device("cuda"), 10 * arguments.rounds)
 
 
 if __name__ == "__main__":

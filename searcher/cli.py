@@ -197,6 +197,8 @@ def roundtrip(
     window: Annotated[bool, typer.Option("--window", help="Only the atoms that are not fixed.")] = False,
     allow_coarse: Annotated[bool, typer.Option("--allow-coarse", help="Measure what would be refused.")] = False,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    square: Annotated[bool, typer.Option("--square", help="Repeat cells towards a square first.")] = False,
+    vacuum: Annotated[float | None, typer.Option(help="Cut (or widen) vacuum to so many Å first.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Slices and residual of the worst structure (.png).")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -207,7 +209,7 @@ def roundtrip(
 
     if picture is not None and not picture.parent.is_dir():
         raise InputError(f"`--picture` is `{picture}` but the folder `{picture.parent}` does not exist")
-    settings = RoundtripSettings(shape, sigma, noise, window, allow_coarse, seed)
+    settings = RoundtripSettings(shape, sigma, noise, window, allow_coarse, seed, square, vacuum)
     result = measure(read_trips(structures), settings)
     for note in result.notes:
         _complain(note)

@@ -23,7 +23,7 @@ from generators.grids.resolution import CoarseGridError, GridWarning, check_reso
 from generators.grids.spec import WINDOW_MARGIN, GridError, GridSpec
 from searcher.errors import InputError
 from searcher.structures.files import read_structures
-from searcher.structures.orthogonal import is_orthorhombic, orthogonal_supercell
+from searcher.structures.orthogonal import is_orthorhombic, orthogonal_supercell, repeat_towards_square, with_vacuum
 
 ROWS_SHOWN = 20
 LARGEST_SHAPE = 256
@@ -48,6 +48,10 @@ class RoundtripSettings:
         Measure also where neighbouring atoms cannot be told apart.
     seed : int
         Of the noise.
+    square : bool
+        Repeat each cell along its shorter lateral side towards a square first.
+    vacuum : float, optional
+        Å of vacuum that each slab is given first.
     """
 
     shape: tuple[int, int, int]
@@ -56,6 +60,8 @@ class RoundtripSettings:
     window: bool = False
     allow_coarse: bool = False
     seed: int = 0
+    square: bool = False
+    vacuum: float | None = None
 
     def __post_init__(self) -> None:
         if not all(1 <= count <= LARGEST_SHAPE for count in self.shape):
@@ -215,6 +221,10 @@ def _gridded(
             )
         atoms = orthogonal_supercell(atoms)
         notes.append(f"`{name}` is not orthorhombic: an orthogonal supercell of {len(atoms)} atoms is measured")
+    if settings.square:
+        atoms = repeat_towards_square(atoms)
+    if settings.vacuum is not None:
+        atoms = with_vacuum(atoms, settings.vacuum)
     lengths = atoms.cell.lengths()
     if not settings.window:
         return GridSpec.for_cell(lengths, settings.shape, species, settings.sigma), atoms.numbers, atoms.positions

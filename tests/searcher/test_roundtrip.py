@@ -105,6 +105,15 @@ def test_other_cells_become_orthogonal_ones(call, tmp_path):
     assert json.loads(out)["max_error"] < 1e-6
 
 
+def test_less_vacuum_makes_a_grid_fine_enough(call, terminations):
+    words = ("terminations.extxyz", "--shape", 32, 32, 24, "--sigma", 0.5, "--json")
+    assert json.loads(call(*words)[1])["refused"] > 0
+    code, out, _ = call(*words, "--vacuum", 3.0)
+    assert (code, json.loads(out)["refused"], json.loads(out)["recall"]) == (0, 0, 1.0)
+    n_atoms = json.loads(call(*words, "--vacuum", 3.0, "--square")[1])["atoms"]
+    assert n_atoms >= json.loads(out)["atoms"]
+
+
 def test_the_picture_shows_the_worst(call, terminations, tmp_path):
     words = ("--window", "--shape", 16, 16, 16, "--sigma", 0.4, "--noise", 0.05)
     assert call("terminations.extxyz", *words, "--picture", "worst.png")[0] == 0
@@ -137,6 +146,7 @@ BAD = {
         (["good.extxyz", "--sigma", "-1"], "`sigma` is -1.0 Å"),
         (["good.extxyz", "--sigma", "nan"], "`sigma` is nan Å"),
         (["good.extxyz", "--noise", "5"], "5 % is 0.05"),
+        (["good.extxyz", "--vacuum", "12"], "is this a slab"),
         (["good.extxyz", "--picture", "nowhere/x.png"], "`nowhere/x.png`"),
     ],
 )
