@@ -1,12 +1,14 @@
 """Slabs read from full cells, laid on their template: lattice snapped, slab moved into place, frozen part replaced."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
+import torch
 
 from generators.grids.augmentation import cell_rotations
-from generators.grids.spec import GridSpec
+from generators.grids.backmapping import BackmappingSettings, Decoded, backmap
+from generators.grids.spec import GridError, GridSpec
 from generators.template import Template
 
 LATTICE_MISMATCH = "lattice_mismatch"
@@ -88,6 +90,48 @@ def snap_to_repeat(lengths: np.ndarray, unit: np.ndarray, tolerance: float) -> t
     nx, ny = (max(1, round(float(ratio))) for ratio in np.asarray(lengths) / np.asarray(unit))
     strain = np.asarray(lengths) / (np.array([nx, ny]) * np.asarray(unit)) - 1.0
     return (nx, ny), bool(np.all(np.abs(strain) <= tolerance))
+
+
+def read_cells(
+    grids: torch.Tensor | np.ndarray,
+    spec: GridSpec,
+    lengths: np.ndarray,
+    template: Template,
+    backmapping: BackmappingSettings | None = None,
+    settings: RegistrationSettings | None = None,
+) -> list[tuple[Decoded, Registered]]:
+    """Read grids of full cells whose lengths a network gives, and lay each slab on its template.
+
+    Parameters
+    ----------
+    grids : torch.Tensor or array, shape (batch, n_species, nx, ny, nz)
+    spec : GridSpec
+        Of the training set; its lengths are replaced by each grid's own, σ stays in Å.
+    lengths : array, shape (batch, 3)
+        Å
+    template : Template
+    backmapping : BackmappingSettings, optional
+    settings : RegistrationSettings, optional
+
+    Returns
+    -------
+    list of (Decoded, Registered)
+        A grid that cannot be read, or a slab that does not fit, has a reason.
+
+    Raises
+    ------
+    GridError
+        If shapes do not fit, or a length is not positive and finite.
+    """
+    grids, lengths = torch.as_tensor(grids), np.asarray(lengths, dtype=float)
+    if lengths.shape != (len(grids), 3):
+        raise GridError(f"`lengths` has shape {lengths.shape} but must have ({len(grids)}, 3)")
+    found = []
+    for grid, (x, y, z) in zip(grids, lengths.tolist(), strict=True):
+        own = replace(spec, origin=(0.0, 0.0, 0.0), lengths=(x, y, z), periodic=(True, True, True))
+        decoded = backmap(grid[None], own, backmapping)[0]
+        found.append((decoded, register(decoded.numbers, decoded.positions, np.array([x, y, z]), template, settings)))
+    return found
 
 
 def register(

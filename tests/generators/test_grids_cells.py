@@ -11,7 +11,7 @@ from generators.grids.augmentation import cell_rotations, random_placements
 from generators.grids.backmapping import backmap, reconstruction
 from generators.grids.density import densities, pack
 from generators.grids.matching import agreement
-from generators.grids.registration import RegistrationSettings, register, snap_to_repeat
+from generators.grids.registration import RegistrationSettings, read_cells, register, snap_to_repeat
 from generators.grids.slices import plane_spec, slices
 from generators.grids.spec import GridError, GridSpec
 from generators.template import Template
@@ -195,6 +195,23 @@ def test_a_lost_frozen_atom_is_the_templates_again():
     assert result.reason is None
     assert result.matched == pytest.approx(1 - 1 / template.n_frozen)
     assert len(result.numbers) == len(numbers) - template.n_frozen
+
+
+def test_a_grid_of_a_full_cell_with_its_own_lengths_becomes_free_atoms_on_the_template():
+    template = rutile_110_template()
+    numbers, positions = slab(template, 3)
+    lengths = np.array([*(template.cell[:2] * [1.01, 0.99]), 18.0])
+    stretched = positions * [1.01, 0.99, 1.0] + [2.0, 1.0, 11.0]
+    spec = GridSpec.for_cell((6.0, 6.0, 16.0), (16, 16, 32), SPECIES, 0.45)
+    grid = grid_of((numbers, stretched), GridSpec.for_cell(lengths, spec.shape, SPECIES, 0.45))
+    ((decoded, result),) = read_cells(grid[None], spec, lengths[None], template)
+    assert (decoded.reason, result.reason, result.matched) == (None, None, 1.0)
+    # snapping undoes the stretch of the lattice, up to the rounding of the fit
+    assert result.rmsd < 1e-6
+    np.testing.assert_allclose(result.strain, [0.01, -0.01], atol=1e-9)
+    assert sorted(result.numbers) == sorted(numbers[template.n_frozen :])
+    with pytest.raises(GridError, match="`lengths`"):
+        read_cells(grid[None], spec, lengths, template)
 
 
 def test_lengths_snap_to_the_nearest_repeat_within_the_tolerance():
