@@ -204,13 +204,16 @@ def roundtrip(
 ) -> None:
     """Is a grid fine enough? Structures to a grid and back."""
     from searcher.errors import InputError
-    from searcher.roundtrip import RoundtripSettings, print_roundtrip, read_trips
-    from searcher.roundtrip import roundtrip as measure
+    from searcher.structures.files import read_named
 
     if picture is not None and not picture.parent.is_dir():
         raise InputError(f"`--picture` is `{picture}` but the folder `{picture.parent}` does not exist")
+    named = read_named(structures)
+    from searcher.roundtrip import RoundtripSettings, print_roundtrip
+    from searcher.roundtrip import roundtrip as measure
+
     settings = RoundtripSettings(shape, sigma, noise, window, allow_coarse, seed, square, vacuum)
-    result = measure(read_trips(structures), settings)
+    result = measure(named, settings)
     for note in result.notes:
         _complain(note)
     if as_json:

@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,6 @@ from generators.grids.matching import Agreement, agreement
 from generators.grids.resolution import CoarseGridError, GridWarning, check_resolution
 from generators.grids.spec import WINDOW_MARGIN, GridError, GridSpec
 from searcher.errors import InputError
-from searcher.structures.files import read_structures
 from searcher.structures.orthogonal import is_orthorhombic, orthogonal_supercell, repeat_towards_square, with_vacuum
 
 ROWS_SHOWN = 20
@@ -147,21 +145,6 @@ class Roundtrip:
     def worst(self) -> Trip | None:
         """The measured structure that lost most, else the one with the largest error."""
         return max(self.measured, key=_badness, default=None)
-
-
-def read_trips(paths: Sequence[Path]) -> list[tuple[str, Atoms]]:
-    """Structures of files of any format that ASE reads, with a name for each.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be read, is empty or holds no atoms.
-    """
-    return [
-        (f"{path.name} #{number}", atoms)
-        for path in paths
-        for number, atoms in enumerate(read_structures(path, any_format=True))
-    ]
 
 
 def roundtrip(structures: Sequence[tuple[str, Atoms]], settings: RoundtripSettings) -> Roundtrip:

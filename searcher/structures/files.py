@@ -82,6 +82,21 @@ def read_structures(path: Path, any_format: bool = False) -> list[Atoms]:
     return structures
 
 
+def read_named(paths: Sequence[Path]) -> list[tuple[str, Atoms]]:
+    """All structures of files of any format that ASE reads, with a name for each.
+
+    Raises
+    ------
+    InputError
+        As `read_structures`.
+    """
+    return [
+        (f"{path.name} #{number}", atoms)
+        for path in paths
+        for number, atoms in enumerate(read_structures(path, any_format=True))
+    ]
+
+
 def write_compressed(path: Path, structures: Sequence[Atoms]) -> None:
     """Write structures as ``.extxyz.xz``, the same bytes for the same structures."""
     text = StringIO()
