@@ -10,6 +10,7 @@ from generators.proposal import Condition, Proposal, TrainingRecord
 from generators.template import Template
 
 NO_ROOM = "no_room"
+OXYGEN = "O"
 CANDIDATES = 48
 """Positions drawn at once for one atom."""
 DRAWS_PER_ATOM = 4
@@ -58,6 +59,7 @@ class RandomPlacement:
                 f"`template` has free_ceiling {template.free_ceiling:.3f} Å but free_floor {template.free_floor:.3f} Å"
             )
         self.template = template
+        self._frameworks: dict[tuple[int, ...], list[np.ndarray]] = {}
         # heavy elements first: they are fewer and need more room
         self.elements = sorted(counts, key=lambda symbol: -atomic_numbers[symbol])
         self._allowed = [range(counts[symbol][0], counts[symbol][1] + 1) for symbol in self.elements]
@@ -66,6 +68,34 @@ class RandomPlacement:
         self._compositions = np.stack(np.meshgrid(*self._allowed, indexing="ij"), axis=-1).reshape(-1, len(counts))
         self._compositions = self._compositions[self._compositions.sum(axis=1) > 0]
         self._probabilities = np.full(len(self._compositions), 1.0 / len(self._compositions))
+
+    def keep_metal(self, records: Sequence[TrainingRecord]) -> None:
+        """From now on place oxygen only, over the metal atoms of one of `records`, drawn uniformly.
+
+        Parameters
+        ----------
+        records : sequence of TrainingRecord
+            Compositions with metal counts that none of them has are no longer drawn.
+
+        Raises
+        ------
+        PlacementError
+            If no record has an allowed number of metal atoms.
+        """
+        metals = [atomic_numbers[symbol] for symbol in self.elements if symbol != OXYGEN]
+        for record in records:
+            key = tuple(int(np.sum(record.numbers == number)) for number in metals)
+            order = [index for number in metals for index in np.flatnonzero(record.numbers == number)]
+            self._frameworks.setdefault(key, []).append(record.positions[order])
+        available = np.array([key in self._frameworks for key in self._metal_counts(self._compositions)])
+        if not available.any():
+            raise PlacementError(f"none of {len(records)} `records` has an allowed number of metal atoms")
+        self._compositions = self._compositions[available]
+        self._probabilities = self._probabilities[available] / self._probabilities[available].sum()
+
+    def _metal_counts(self, compositions: np.ndarray) -> list[tuple[int, ...]]:
+        columns = [column for column, symbol in enumerate(self.elements) if symbol != OXYGEN]
+        return [tuple(row) for row in compositions[:, columns].tolist()]
 
     def fit(self, records: Sequence[TrainingRecord], rng: np.random.Generator) -> None:
         """Take over the weighted histogram of compositions, as far as it lies in the allowed ranges.
@@ -120,6 +150,7 @@ class RandomPlacement:
         for row, composition in enumerate(drawn):
             kinds[row, : composition.sum()] = np.repeat(np.arange(len(self.elements)), composition)
         positions = np.zeros((n, largest, 3))
+        n_kept = self._put_frameworks(drawn, positions, rng)
         pending = np.arange(n)
         for _ in range(RESTARTS):
             if len(pending) == 0:
@@ -127,7 +158,8 @@ class RandomPlacement:
             complete = np.zeros(len(pending), dtype=bool)
             for start in range(0, len(pending), AT_ONCE):
                 part = slice(start, start + AT_ONCE)
-                positions[pending[part]], complete[part] = self._place(kinds[pending[part]], rng)
+                rows = pending[part]
+                positions[rows], complete[part] = self._place(kinds[rows], positions[rows], n_kept[rows], rng)
             pending = pending[~complete]
         numbers = np.array([atomic_numbers[symbol] for symbol in self.elements])
         without_room = set(pending.tolist())
@@ -138,13 +170,29 @@ class RandomPlacement:
             for row in range(n)
         ]
 
-    def _place(self, kinds: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """One try for structures whose atoms have `kinds` (m, n_atoms): positions, and which found room (m,)."""
+    def _put_frameworks(self, compositions: np.ndarray, positions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Write kept metal atoms into the first columns of positions (n, n_atoms, 3); returns their numbers (n,)."""
+        n_kept = np.zeros(len(compositions), dtype=int)
+        if self._frameworks:
+            for row, key in enumerate(self._metal_counts(compositions)):
+                choices = self._frameworks[key]
+                metal = choices[rng.integers(len(choices))]
+                positions[row, : len(metal)] = metal
+                n_kept[row] = len(metal)
+        return n_kept
+
+    def _place(
+        self, kinds: np.ndarray, positions: np.ndarray, n_kept: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One try for structures whose atoms have `kinds` (m, n_atoms), the first `n_kept` (m,) of them in place.
+
+        Returns positions (m, n_atoms, 3), and which structures found room (m,).
+        """
         m, n_atoms = kinds.shape
-        positions = np.zeros((m, n_atoms, 3))
+        positions = positions.copy()
         complete = np.ones(m, dtype=bool)
         for atom in range(n_atoms):
-            waiting = np.flatnonzero(complete & (kinds[:, atom] >= 0))
+            waiting = np.flatnonzero(complete & (kinds[:, atom] >= 0) & (n_kept <= atom))
             for _ in range(DRAWS_PER_ATOM):
                 if len(waiting) == 0:
                     break

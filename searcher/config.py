@@ -122,6 +122,9 @@ class ArmSection(Settings):
     composition: Literal["training", "uniform"] = Field(
         default="training", description="counts of random placement: as in the training set, or uniform in the ranges"
     )
+    metal: Literal["random", "training"] = Field(
+        default="random", description="of random placement: at random, or where a training structure has it"
+    )
     screening: ScreeningSection = ScreeningSection()
 
 

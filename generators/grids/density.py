@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -189,3 +190,23 @@ def frozen_density(template: Template, spec: GridSpec, *, dtype: torch.dtype = t
     """
     positions, channels = pack([(template.frozen_numbers, template.frozen_positions)], spec)
     return densities(positions, channels, spec)[0].to(dtype)
+
+
+def spread_matrices(spec: GridSpec, width: float, *, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
+    """How voxels' occupancies spread along each axis, so that an occupancy of 1 holds the integral of one atom.
+
+    Parameters
+    ----------
+    spec : GridSpec
+    width : float
+        Of the spreading Gaussian relative to an atom's.
+    dtype : torch.dtype
+
+    Returns
+    -------
+    list of torch.Tensor, one (n_axis, n_axis) per axis
+        Row i is what voxel i spreads.
+    """
+    narrow = replace(spec, sigma=width * spec.sigma)
+    centres = [torch.as_tensor(spec.centres(axis), dtype=torch.float64) for axis in range(len(spec.shape))]
+    return [(axis_profiles(centre, narrow, axis) / width).to(dtype) for axis, centre in enumerate(centres)]

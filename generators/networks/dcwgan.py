@@ -16,6 +16,7 @@ from generators.networks.conditioning import (
     ConditionProjection,
     ConditionSpec,
 )
+from generators.networks.heads import HEADS, DensityHead, OccupancyHead
 from generators.networks.layers import (
     DOUBLINGS,
     LEAKY_SLOPE,
@@ -29,6 +30,8 @@ from generators.networks.layers import (
 )
 
 CRITIC_CONDITIONS = ("channel", "projection", "both")
+OUTPUT_SCALE = 0.3
+"""What the last layer's first weights are multiplied by."""
 CRITIC_STEMS = {"halving": halving_evenly, "keeping": keeping}
 
 
@@ -59,6 +62,10 @@ class NetworkSettings:
         Features from the finest resolution to the coarsest; the resolution halves between neighbours.
     critic_hidden : int
         Width of the critic's dense head.
+    generator_head : {"occupancy", "density"}
+        How the last features become densities, see `generators.networks.heads`.
+    occupancy_width : float
+        Width of the Gaussian that spreads occupancies, relative to an atom's.
     generator_norm, critic_norm : str
         A name in `generators.networks.layers.NORMS`. Layer norm in the critic magnifies the first, nearly empty grids,
         which slows the start.
@@ -76,6 +83,8 @@ class NetworkSettings:
     generator_channels: tuple[int, ...] = (64, 64, 32)
     generator_refinements: int = 0
     generator_output: str = "keeping"
+    generator_head: str = "occupancy"
+    occupancy_width: float = 0.6
     critic_stem: str = "halving"
     critic_channels: tuple[int, ...] = (64, 128)
     critic_hidden: int = 16
@@ -92,6 +101,7 @@ class NetworkSettings:
             "critic_norm": (self.critic_norm, NORMS),
             "doubling": (self.doubling, DOUBLINGS),
             "generator_output": (self.generator_output, ("keeping", "doubling")),
+            "generator_head": (self.generator_head, HEADS),
             "critic_stem": (self.critic_stem, CRITIC_STEMS),
         }
         for name, (value, allowed) in named.items():
@@ -100,6 +110,8 @@ class NetworkSettings:
         for name in ("latent", "condition_size", "critic_hidden"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)} but must be at least 1")
+        if not 0.0 < self.occupancy_width <= 1.0:
+            raise ValueError(f"`occupancy_width` is {self.occupancy_width} but must lie above 0 and not above 1")
 
     @property
     def n_doublings(self) -> int:
@@ -142,12 +154,19 @@ class Generator(nn.Module):
         Which spatial axes wrap.
     mean_density : sequence of float, length n_species
         Mean of the data per channel: the untrained network puts out about this.
+    spread : sequence of torch.Tensor, one (n_axis, n_axis) per axis
+        How the occupancy of one axis' voxels spreads along it; of no concern to a head that does without.
     """
 
     frozen: Tensor
 
     def __init__(
-        self, settings: NetworkSettings, frozen: Tensor, periodic: Sequence[bool], mean_density: Sequence[float]
+        self,
+        settings: NetworkSettings,
+        frozen: Tensor,
+        periodic: Sequence[bool],
+        mean_density: Sequence[float],
+        spread: Sequence[Tensor],
     ) -> None:
         super().__init__()
         n_species, shape = len(frozen), frozen.shape[1:]
@@ -163,17 +182,17 @@ class Generator(nn.Module):
         )
         last = DOUBLINGS[settings.doubling] if settings.generator_output == "doubling" else keeping
         self.output = BesideFrozen(last, channels[-1], n_species, n_species, periodic)
+        self.head = OccupancyHead(spread) if settings.generator_head == "occupancy" else DensityHead()
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw all parameters from `generator`; the output starts near the data's mean density."""
         initialise(self, generator)
-        odds = torch.tensor(self.mean_density).clamp(1e-4, 1.0 - 1e-4)
         with torch.no_grad():
             for parameter in self.output.parameters():
-                parameter.mul_(0.1)  # else the first outputs are far from the mean
+                parameter.mul_(OUTPUT_SCALE)  # else the first outputs are far from the mean
             for name, parameter in self.output.named_parameters():
                 if name.endswith("bias"):
-                    parameter.copy_(torch.logit(odds))
+                    parameter.copy_(self.head.logit(self.mean_density))
 
     def forward(self, noise: Tensor, conditions: Tensor) -> Tensor:
         r"""Noise (batch, latent) and condition rows (batch, n_conditions) to grids (batch, n_species, \*shape)."""
@@ -182,7 +201,8 @@ class Generator(nn.Module):
         features = functional.leaky_relu(self.first_norm(features), LEAKY_SLOPE)
         for block in self.blocks:
             features = block(features, self.frozen)
-        return torch.sigmoid(self.output(features, self.frozen))
+        densities: Tensor = self.head(self.output(features, self.frozen))
+        return densities
 
 
 class _DoublingBlock(nn.Module):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from generators.grids.density import frozen_density
+from generators.grids.density import frozen_density, spread_matrices
 from generators.grids.spec import GridSpec
 from generators.networks.dcwgan import Critic, Generator, NetworkSettings
 from generators.template import Template
@@ -29,7 +29,8 @@ def build_networks(
 ) -> tuple[Generator, Critic]:
     """Make untrained networks for a template's window, every weight drawn from `generator`."""
     frozen = frozen_density(template, spec, dtype=torch.float32)
-    network = Generator(settings, frozen, spec.periodic, mean_density).to(device)
+    spread = spread_matrices(spec, settings.occupancy_width, dtype=torch.float32)
+    network = Generator(settings, frozen, spec.periodic, mean_density, spread).to(device)
     critic = Critic(settings, frozen, spec.periodic).to(device)
     network.initialise(generator)
     critic.initialise(generator)

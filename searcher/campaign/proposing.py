@@ -15,7 +15,7 @@ from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.snapshot import Snapshot
 from searcher.campaign.training_set import select_training_set
 from searcher.config import ArmSection
-from searcher.scoring.validity import ValidityThresholds
+from searcher.scoring.validity import ValidityThresholds, check_validity
 
 
 def training_records(campaign: Campaign, problem: SurfaceProblem, snapshot: Snapshot) -> list[TrainingRecord]:
@@ -26,6 +26,7 @@ def training_records(campaign: Campaign, problem: SurfaceProblem, snapshot: Snap
         campaign.ledger.structure,
         problem.template,
         lambda line: problem.energy_class(line, seeds),
+        lambda atoms: check_validity(atoms, problem.template.n_frozen, problem.thresholds).valid,
         [arm.name for arm in config.arms if arm.feeds_training],
         config.training.snapshots_per_structure,
         config.training.largest_weight,
@@ -42,6 +43,8 @@ def learn(
     source = RandomPlacement(problem.template, dict(problem.counts), minimum_distances(problem))
     if arm.composition == "training":
         source.fit(records, np.random.default_rng(0))
+    if arm.metal == "training":
+        source.keep_metal(records)
     return source
 
 

@@ -21,6 +21,7 @@ def select_training_set(
     load: Callable[[str], Atoms],
     template: Template,
     classify: Callable[[Line], int],
+    valid: Callable[[Atoms], bool],
     arms: Collection[str],
     snapshots_per_structure: int,
     largest_weight: float,
@@ -33,6 +34,9 @@ def select_training_set(
         Structure by key.
     classify : callable
         Energy class of a γ(Δμ_O) line.
+    valid : callable
+        Whether a structure could pass as a proposal. Early steps of a relaxation often could not; learning from them
+        would teach the generator what is rejected.
     arms : collection of str
         Arms whose accepted structures are learned from.
     snapshots_per_structure : int
@@ -43,15 +47,16 @@ def select_training_set(
     Returns
     -------
     list of TrainingRecord
-        Structures with an atom outside the template's free range are left out.
+        Structures that are not valid, or with an atom outside the template's free range, are left out.
     """
     records: list[TrainingRecord] = []
     for known in snapshot.known:
         if known.arm not in ALWAYS_LEARNED and not (known.accepted and known.arm in arms):
             continue
         for key, line in _steps(known, template.area, snapshots_per_structure):
-            numbers, positions = template.free_part(load(key))
-            if not _inside(positions, template):
+            atoms = load(key)
+            numbers, positions = template.free_part(atoms)
+            if not _inside(positions, template) or not valid(atoms):
                 continue
             oxygen = int(np.count_nonzero(numbers == OXYGEN))
             condition = {"energy_class": classify(line), "n_oxygen": oxygen}

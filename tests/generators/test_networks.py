@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from gan_setting import CHEMICAL_POTENTIAL, CLASSES, NETWORKS
+from gan_setting import CHEMICAL_POTENTIAL, CLASSES, NETWORKS, grid
 from torch.nn import functional
 
+from generators.grids.density import integral_counts, spread_matrices
 from generators.networks.dcwgan import Critic, Generator, NetworkSettings
+from generators.networks.heads import HEADS, OccupancyHead
 from generators.networks.layers import (
     DOUBLINGS,
     NORMS,
@@ -38,9 +40,14 @@ def frozen(n_dimensions: int, n: int = 8) -> torch.Tensor:
     return 0.1 * torch.rand(2, *[n] * n_dimensions, generator=random_generator(9))
 
 
+def spread(n_dimensions: int, n: int = 8) -> list[torch.Tensor]:
+    """Every voxel keeps half and gives a quarter to each neighbour, around all edges."""
+    return [0.5 * torch.eye(n) + 0.25 * (torch.eye(n).roll(1, 0) + torch.eye(n).roll(-1, 0))] * n_dimensions
+
+
 def make(settings: NetworkSettings, n_dimensions: int) -> tuple[Generator, Critic]:
     density = frozen(n_dimensions)
-    generator = Generator(settings, density, PERIODIC[n_dimensions], (0.03, 0.05))
+    generator = Generator(settings, density, PERIODIC[n_dimensions], (0.03, 0.05), spread(n_dimensions))
     critic = Critic(settings, density, PERIODIC[n_dimensions])
     generator.initialise(random_generator(1))
     critic.initialise(random_generator(2))
@@ -110,12 +117,6 @@ def test_networks_work_in_two_and_three_dimensions(n_dimensions: int) -> None:
     assert critic(grids, rows).shape == (3,)
 
 
-def test_first_output_is_near_the_mean_density() -> None:
-    generator, _ = make(NETWORKS, 3)
-    means = generator(noise(16, NETWORKS.latent), torch.zeros(16, 1)).mean(dim=(0, 2, 3, 4))
-    assert torch.allclose(means, torch.tensor([0.03, 0.05]), rtol=0.3)  # the untrained output varies by some percent
-
-
 def test_critic_is_invariant_to_what_it_cannot_tell_apart() -> None:
     """Without frozen atoms, coarse translations along periodic axes permute the features before the dense head."""
     settings = replace(NETWORKS, conditions=(), minibatch_deviation=False)
@@ -183,10 +184,31 @@ def test_minibatch_deviation_tells_a_collapsed_batch() -> None:
 
 def test_shape_that_strides_do_not_divide_is_refused() -> None:
     with pytest.raises(ValueError, match=r"`shape` is \(6, 8, 8\).*divisible by 4"):
-        Generator(NETWORKS, torch.zeros(2, 6, 8, 8), PERIODIC[3], (0.1, 0.1))
+        Generator(NETWORKS, torch.zeros(2, 6, 8, 8), PERIODIC[3], (0.1, 0.1), spread(3))
 
 
-@pytest.mark.parametrize("name", ["generator_norm", "critic_norm", "doubling", "condition_method", "critic_stem"])
+def test_an_occupied_voxel_spreads_to_a_gaussian_with_the_integral_of_an_atom() -> None:
+    spec = replace(grid(), shape=(16, 16, 16))
+    head = OccupancyHead(spread_matrices(spec, 0.6))
+    features = torch.full((1, 2, 16, 16, 16), -100.0, dtype=torch.float64)
+    features[0, 0, 8, 3, 7] = 100.0
+    density = head(features)
+    counts = integral_counts(density, spec)[0]
+    # the sum over voxels of a Gaussian of 0.24 Å is its integral to 1e-4 at 0.25 Å a voxel
+    assert torch.allclose(counts, torch.tensor([1.0, 0.0], dtype=torch.float64), atol=1e-3)
+    assert density[0, 0].argmax() == (8 * 16 + 3) * 16 + 7
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_first_output_is_near_the_mean_density_with_either_head(head: str) -> None:
+    generator, _ = make(replace(NETWORKS, generator_head=head), 3)
+    means = generator(noise(16, NETWORKS.latent), torch.zeros(16, 1)).mean(dim=(0, 2, 3, 4))
+    assert torch.allclose(means, torch.tensor([0.03, 0.05]), rtol=0.3)  # the untrained output varies by some percent
+
+
+@pytest.mark.parametrize(
+    "name", ["generator_norm", "critic_norm", "doubling", "condition_method", "critic_stem", "generator_head"]
+)
 def test_unknown_names_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"`{name}` is 'none such'"):
         replace(NETWORKS, **{name: "none such"})

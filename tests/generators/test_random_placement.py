@@ -84,6 +84,26 @@ def test_compositions_are_uniform_before_a_fit():
     assert all(abs(count - 200) < 60 for count in drawn.values())
 
 
+def test_kept_metal_stays_and_oxygen_keeps_its_distance_from_it():
+    placement = RandomPlacement(template(), COUNTS, DISTANCES)
+    metal = np.array([[0.0, 0.0, 7.4], [3.2, 3.2, 7.4], [0.0, 3.2, 9.0]])
+    oxygen = np.array([[1.0, 1.0, 8.0]])
+    placement.keep_metal([TrainingRecord(np.array([8, 44, 44, 44]), np.concatenate([oxygen, metal]), {})])
+    proposals = placement.sample(50, {}, np.random.default_rng(3))
+    assert len({len(p.numbers) for p in proposals}) > 3
+    for proposal in proposals:
+        ruthenium = proposal.numbers == 44
+        np.testing.assert_array_equal(proposal.positions[ruthenium], metal)
+        atoms = template().assemble(proposal.numbers, proposal.positions)
+        distances = atoms.get_all_distances(mic=True)[atoms.numbers == 44][:, atoms.numbers == 8]
+        assert distances.min() >= DISTANCES["O-Ru"] - 1e-9
+
+
+def test_metal_counts_outside_the_ranges_are_refused():
+    with pytest.raises(PlacementError, match="metal atoms"):
+        RandomPlacement(template(), COUNTS, DISTANCES).keep_metal([record(9, 4)])
+
+
 def test_a_full_window_is_a_verdict_not_an_error():
     placement = RandomPlacement(template(height=1.0), {"O": (30, 30)}, {"O-O": 2.2})
     proposals = placement.sample(3, {}, np.random.default_rng(0))

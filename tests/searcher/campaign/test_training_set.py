@@ -18,12 +18,13 @@ def known(name, arm="seed", accepted=False, path=(), gamma=0.0):
     return KnownTermination(f"prep-{name}", arm, name, Line(gamma, 0.0), 0, accepted, tuple(path))
 
 
-def select(*terminations, arms=("gan",), snapshots=4, largest=100.0):
+def select(*terminations, arms=("gan",), snapshots=4, largest=100.0, valid=lambda atoms: True):
     return select_training_set(
         Snapshot(0, terminations),
         STORE.__getitem__,
         TEMPLATE,
         lambda line: int(line.gamma0 > 0.05),
+        valid,
         arms,
         snapshots,
         largest,
@@ -68,6 +69,12 @@ def test_structures_outside_the_free_range_are_left_out(monkeypatch):
     lifted.positions[-1, 2] = TEMPLATE.free_ceiling + 0.1
     monkeypatch.setitem(STORE, "lifted", lifted)
     assert select(known("lifted")) == []
+
+
+def test_what_would_be_rejected_as_a_proposal_is_not_learned_from():
+    steps = [("O-poor", 4.0), ("O-rich", 0.1)]
+    records = select(known("stoichiometric", path=steps), valid=lambda atoms: atoms is not STORE["O-rich"])
+    assert [r.condition["n_oxygen"] for r in records] == [4, 3]
 
 
 def test_the_hash_of_a_snapshot_follows_its_content():
