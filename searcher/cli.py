@@ -188,6 +188,50 @@ def train(
     train_on_run(run_folder, out, steps, also, withhold, Console())
 
 
+@app.command()
+def roundtrip(
+    structures: Annotated[list[Path], typer.Argument(metavar="STRUCTURES", help="Files of any format that ASE reads.")],
+    shape: Annotated[tuple[int, int, int], typer.Option(help="Voxels along x, y and z.")] = (32, 32, 32),
+    sigma: Annotated[float, typer.Option(help="Width of an atom's Gaussian in Å.")] = 0.5,
+    noise: Annotated[float, typer.Option(help="White noise, as a share of an atom's peak.")] = 0.0,
+    window: Annotated[bool, typer.Option("--window", help="Only the atoms that are not fixed.")] = False,
+    allow_coarse: Annotated[bool, typer.Option("--allow-coarse", help="Measure what would be refused.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    square: Annotated[bool, typer.Option("--square", help="Repeat cells towards a square first.")] = False,
+    vacuum: Annotated[float | None, typer.Option(help="Cut (or widen) vacuum to so many Å first.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Slices and residual of the worst structure (.png).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Is a grid fine enough? Structures to a grid and back."""
+    from searcher.errors import InputError
+    from searcher.structures.files import read_named
+
+    if picture is not None and not picture.parent.is_dir():
+        raise InputError(f"`--picture` is `{picture}` but the folder `{picture.parent}` does not exist")
+    named = read_named(structures)
+    from searcher.roundtrip import RoundtripSettings, print_roundtrip
+    from searcher.roundtrip import roundtrip as measure
+
+    settings = RoundtripSettings(shape, sigma, noise, window, allow_coarse, seed, square, vacuum)
+    result = measure(named, settings)
+    for note in result.notes:
+        _complain(note)
+    if as_json:
+        print(json.dumps(result.as_dict(), indent=1))
+    elif result.measured:
+        print_roundtrip(result, Console())
+    worst = result.worst()
+    if picture is not None and worst is not None:
+        from searcher.results.plots import found_atoms
+
+        picture.write_bytes(found_atoms(*worst.pictured()))
+    if result.refused:
+        refusal = f"{len(result.refused)} of {len(result.trips)} refused, the first: {result.refused[0].refusal}"
+        if not result.measured:
+            raise InputError(f"{refusal}; `--allow-coarse` measures all the same")
+        _complain(refusal)
+
+
 @potential_app.command("label")
 def potential_label(
     out: Annotated[Path, typer.Option(help="File of labels to write or to go on with (.jsonl).")],

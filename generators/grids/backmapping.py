@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from generators.grids.density import integral_counts
+from generators.grids.density import axis_profiles, integral_counts
 from generators.grids.inversion import BackmappingSettings, ChannelAtoms, decode_channel
+from generators.grids.matching import separations
 from generators.grids.spec import GridError, GridSpec
 
 EMPTY_GRID = "empty_grid"
@@ -91,6 +92,26 @@ def backmap(
     return decoded
 
 
+def reconstruction(decoded: Decoded, spec: GridSpec) -> torch.Tensor:
+    """Density of the atoms that were read, with their amplitudes; what it leaves of the grid is the residual.
+
+    Parameters
+    ----------
+    decoded : Decoded
+    spec : GridSpec
+
+    Returns
+    -------
+    torch.Tensor of float64, shape (n_species, nx, ny, nz)
+    """
+    positions = torch.as_tensor(decoded.positions, dtype=torch.float64)
+    x, y, z = (axis_profiles(positions[:, axis], spec, axis) for axis in range(3))
+    belongs = torch.as_tensor(spec.numbers[:, None] == decoded.numbers[None], dtype=torch.float64)
+    weights = belongs * torch.as_tensor(decoded.amplitudes, dtype=torch.float64)  # (n_species, n_atoms)
+    density = torch.einsum("sa,ax,ay,az->sxyz", weights, x, y, z)
+    return density.clamp(max=1.0) if spec.clip else density
+
+
 def _backmap_chunk(grids: torch.Tensor, spec: GridSpec, settings: BackmappingSettings) -> list[Decoded]:
     finite = torch.isfinite(grids).flatten(1).all(dim=1)
     grids = torch.where(finite[:, None, None, None, None], grids, torch.zeros_like(grids))
@@ -148,9 +169,10 @@ def _loses_its_site(
     numbers: np.ndarray, positions: np.ndarray, amplitudes: np.ndarray, spec: GridSpec, distance: float
 ) -> np.ndarray:
     """Atoms (n,) within `distance` in Å of a stronger atom of another species; of equal ones the later loses."""
-    offsets = positions[:, None] - positions[None]
-    lengths = np.asarray(spec.lengths)
-    offsets -= np.asarray(spec.periodic) * lengths * np.round(offsets / lengths)
-    near = np.sum(offsets**2, axis=-1) < distance**2
+    loses = np.zeros(len(numbers), dtype=bool)
     place = np.argsort(np.argsort(-amplitudes, kind="stable"))
-    return np.any(near & (numbers[:, None] != numbers[None]) & (place[:, None] > place[None]), axis=1)
+    for number in np.unique(numbers):
+        own, others = np.flatnonzero(numbers == number), np.flatnonzero(numbers != number)
+        near = separations(positions[own], positions[others], spec) < distance
+        loses[own] = np.any(near & (place[own][:, None] > place[others][None]), axis=1)
+    return loses

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from generators.grids.density import axis_profiles
-from generators.grids.least_squares import Gaussians, fit, residuals_and_weights
+from generators.grids.least_squares import WHOLE_REACH, Gaussians, fit, residuals_and_weights
 from generators.grids.peaks import Peaks, find_peaks
 from generators.grids.spec import GridSpec
 
@@ -63,10 +63,11 @@ class _Precision:
 
     max_iterations: int
     tolerance: float
+    reach: float = WHOLE_REACH
 
 
-ROUGH = _Precision(max_iterations=8, tolerance=1e-3)
-"""Enough to see which atoms are weak and what is left over."""
+ROUGH = _Precision(max_iterations=8, tolerance=1e-3, reach=4.5)
+"""Enough to see which atoms are weak and what is left over, to 4e-5 of a peak."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def decode_channel(
     clipped = _clipped_voxels(data) if spec.clip else None
     atoms, overcrowded = _settled_atoms(data, clipped, density, counts, spec, settings)
     squares = (data - data.mean(dim=(1, 2), keepdim=True)).square().sum(dim=(1, 2))
-    residuals, _ = residuals_and_weights(data, clipped, atoms, spec)
+    residuals, _ = residuals_and_weights(data, clipped, atoms, spec, ROUGH.reach, weigh=False)
     # in what is mostly noise the rounds have reached the noise's own precision
     clear = torch.nonzero(residuals.square().sum(dim=(1, 2)) < (1.0 - settings.r2_min) * squares)[:, 0]
     precise = _Precision(settings.max_iterations, settings.tolerance)
@@ -149,7 +150,7 @@ def _settled_atoms(
         kept, changed = _prune(fitted, counts[pending], spec, settings)
         atoms.replace(pending, kept)
         if round_left > 0:
-            residuals, _ = residuals_and_weights(part, part_clipped, kept, spec)
+            residuals, _ = residuals_and_weights(part, part_clipped, kept, spec, ROUGH.reach, weigh=False)
             missing = _missing_peaks(residuals.unflatten(2, spec.shape[1:]), kept, counts[pending], spec, settings)
             changed[missing.grid] = True
             atoms = _append(atoms, Peaks(pending[missing.grid], missing.positions, missing.heights))
@@ -256,7 +257,8 @@ def _fit_by_size(
         rows = torch.nonzero(group == value)[:, 0]
         width = max(1, int(sizes[rows].max()))
         part = atoms.select(rows).squeezed(width)
-        fitted = fit(data[rows], _rows(clipped, rows), part, spec, precision.max_iterations, precision.tolerance)
+        stop = (precision.max_iterations, precision.tolerance, precision.reach)
+        fitted = fit(data[rows], _rows(clipped, rows), part, spec, *stop)
         atoms.replace(rows, fitted.squeezed(atoms.present.shape[1]))
     return atoms
 

@@ -2,13 +2,14 @@
 
 The Gaussians are products of one-dimensional profiles, so model and gradient are two matrix products per iteration,
 and the normal matrix needs no voxel at all: its elements are products of one-dimensional overlaps on the grid's own
-points.
+points. On a CPU `compiled_fit` does the same grid by grid, only where atoms reach.
 """
 
 from dataclasses import dataclass
 
 import torch
 
+from generators.grids.compiled_fit import explain_each, fit_each
 from generators.grids.density import axis_profiles_and_slopes
 from generators.grids.spec import GridSpec
 
@@ -18,6 +19,8 @@ LARGEST_DAMPING = 1e8
 MIN_STIFFNESS = 1e-3
 """Share of a full atom's diagonal that damps atoms of vanishing amplitude, whose position nothing determines."""
 LARGEST_AMPLITUDE = 5.0
+WHOLE_REACH = 7.5
+"""Distance in σ at which a Gaussian has fallen to 6e-13."""
 SMALLEST_GAIN = 1e-3
 """Fall of the error, in units of its mean square residual (Δχ²), below which a step no longer tells anything: what is
 left to gain is some hundredths of a standard deviation of the parameters. Without noise it never stops a fit."""
@@ -117,7 +120,12 @@ def _residuals(
 
 
 def residuals_and_weights(
-    data: torch.Tensor, clipped: torch.Tensor | None, atoms: Gaussians, spec: GridSpec
+    data: torch.Tensor,
+    clipped: torch.Tensor | None,
+    atoms: Gaussians,
+    spec: GridSpec,
+    reach: float = WHOLE_REACH,
+    weigh: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What a model leaves over, and how much of each atom's surroundings it explains.
 
@@ -127,6 +135,10 @@ def residuals_and_weights(
     clipped : torch.Tensor of bool, same shape, optional
     atoms : Gaussians
     spec : GridSpec
+    reach : float
+        Distance in σ beyond which the CPU takes a Gaussian for zero.
+    weigh : bool
+        Whether the second result is asked for.
 
     Returns
     -------
@@ -134,6 +146,18 @@ def residuals_and_weights(
     explained : torch.Tensor, shape (batch, n_max)
         1 − Σ w r² / Σ w d² with the atom's own Gaussian as weight w.
     """
+    if data.device.type == "cpu":
+        mask = None if clipped is None else clipped.contiguous().numpy()
+        arrays = (atoms.positions.contiguous().numpy(), atoms.amplitudes.contiguous().numpy(), atoms.present.numpy())
+        left_over, shares = explain_each(data.contiguous().numpy(), mask, *arrays, spec, reach, weigh)
+        return torch.from_numpy(left_over), torch.from_numpy(shares)
+    return _residuals_everywhere(data, clipped, atoms, spec)
+
+
+def _residuals_everywhere(
+    data: torch.Tensor, clipped: torch.Tensor | None, atoms: Gaussians, spec: GridSpec
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`residuals_and_weights` on any device, over all voxels."""
     (x, _), (y, _), (z, _) = _profiles(atoms, spec)
     planes = (y[..., :, None] * z[..., None, :]).flatten(2)  # (batch, n_max, ny nz)
     residuals = _residuals(data, clipped, x, planes, atoms)
@@ -215,8 +239,9 @@ def fit(
     spec: GridSpec,
     max_iterations: int,
     tolerance: float,
+    reach: float = WHOLE_REACH,
 ) -> Gaussians:
-    """Fit all grids of a batch; those that have converged leave the iteration.
+    """Fit all grids of a batch.
 
     Parameters
     ----------
@@ -230,12 +255,60 @@ def fit(
     tolerance : float
         Largest last step of an atom in Å, and of its amplitude in units of a peak. Where the residual does not vanish,
         a fit ends earlier, once it gains no more than `SMALLEST_GAIN`.
+    reach : float
+        Distance in σ beyond which the CPU takes a Gaussian for zero.
 
     Returns
     -------
     Gaussians
         Positions are not wrapped.
     """
+    if data.device.type == "cpu":
+        return _fit_compiled(data, clipped, atoms, spec, max_iterations, tolerance, reach)
+    return _fit_batch(data, clipped, atoms, spec, max_iterations, tolerance)
+
+
+def _fit_compiled(
+    data: torch.Tensor,
+    clipped: torch.Tensor | None,
+    atoms: Gaussians,
+    spec: GridSpec,
+    max_iterations: int,
+    tolerance: float,
+    reach: float,
+) -> Gaussians:
+    """`fit` on the CPU, one grid after the other."""
+    packed = atoms.squeezed(atoms.present.shape[1])
+    fit_each(
+        data.contiguous().numpy(),
+        None if clipped is None else clipped.contiguous().numpy(),
+        packed.positions.numpy(),
+        packed.amplitudes.numpy(),
+        packed.present.sum(dim=1).numpy(),
+        spec,
+        reach,
+        (
+            max_iterations,
+            tolerance,
+            FIRST_DAMPING,
+            LARGEST_DAMPING,
+            MIN_STIFFNESS,
+            LARGEST_AMPLITUDE,
+            SMALLEST_GAIN,
+        ),
+    )
+    return packed
+
+
+def _fit_batch(
+    data: torch.Tensor,
+    clipped: torch.Tensor | None,
+    atoms: Gaussians,
+    spec: GridSpec,
+    max_iterations: int,
+    tolerance: float,
+) -> Gaussians:
+    """`fit` on any device, all grids at once; those that have converged leave the iteration."""
     rows = torch.arange(len(atoms), device=data.device)
     final = atoms.select(rows)
     evaluation = evaluate(data, clipped, atoms, spec)

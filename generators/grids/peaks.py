@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from generators.grids.compiled_peaks import local_maxima
 from generators.grids.spec import GridSpec
 
 TIE_BREAK = 1e-8
@@ -34,8 +35,8 @@ class Peaks:
         return Peaks(self.grid[keep], self.positions[keep], self.heights[keep])
 
 
-def neighbourhood_maximum(grids: torch.Tensor, periodic: tuple[bool, bool, bool]) -> torch.Tensor:
-    """Maximum over the 3×3×3 voxels around each voxel, grids (batch, nx, ny, nz)."""
+def _local_maxima(grids: torch.Tensor, floor: torch.Tensor, periodic: tuple[bool, bool, bool]) -> torch.Tensor:
+    """Voxels above a floor (batch,) that no other of the 3×3×3 around them exceeds, grids (batch, nx, ny, nz)."""
     highest = grids
     for axis, wraps in enumerate(periodic, start=1):
         before, after = highest.roll(1, dims=axis), highest.roll(-1, dims=axis)
@@ -43,7 +44,7 @@ def neighbourhood_maximum(grids: torch.Tensor, periodic: tuple[bool, bool, bool]
             before.narrow(axis, 0, 1).fill_(-torch.inf)
             after.narrow(axis, -1, 1).fill_(-torch.inf)
         highest = torch.maximum(highest, torch.maximum(before, after))
-    return highest
+    return (grids >= highest) & (grids > floor[:, None, None, None])
 
 
 def find_peaks(grids: torch.Tensor, spec: GridSpec, minimum: torch.Tensor) -> Peaks:
@@ -66,9 +67,11 @@ def find_peaks(grids: torch.Tensor, spec: GridSpec, minimum: torch.Tensor) -> Pe
     falling = 1.0 - TIE_BREAK * torch.arange(n_voxels, device=grids.device, dtype=torch.float64) / n_voxels
     ordered = values * falling.reshape(shape)
     # half a voxel off along each axis, a Gaussian of σ = 0.58 voxels still shows a third of its height
-    candidates = (ordered >= neighbourhood_maximum(ordered, spec.periodic)) & (
-        values > (0.3 * minimum)[:, None, None, None]
-    )
+    floor = 0.3 * minimum
+    if grids.device.type == "cpu":
+        candidates = torch.from_numpy(local_maxima(ordered.numpy(), floor.numpy(), spec.periodic))
+    else:
+        candidates = _local_maxima(ordered, floor, spec.periodic)
     grid, *voxel = torch.nonzero(candidates, as_tuple=True)
     centre = values[grid, voxel[0], voxel[1], voxel[2]]
     height, positions = centre.clone(), []

@@ -1,8 +1,7 @@
-"""The grid that carries atoms into a network and out of it, and the rule that says when it is fine enough."""
+"""The grid that carries atoms into a network and out of it."""
 
 import math
-import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -12,27 +11,12 @@ from ase.data import atomic_numbers
 
 from generators.template import Template
 
-MAX_VOXEL = 0.6
-"""Å; largest voxel edge at which atoms are told apart."""
-MIN_SIGMA_PER_VOXEL = 0.7
-MAX_SIGMA_PER_VOXEL = 1.3
-MIN_SEPARATION_PER_SIGMA = 4.0
 WINDOW_MARGIN = 3.0
 """Distance in units of σ between the range of the free atoms and the ends of the window."""
-SHAPE_STEP = 4
-"""Suggested shapes are multiples of this, so that two strided layers divide them."""
 
 
 class GridError(ValueError):
     """A grid, or something put on it, that cannot work."""
-
-
-class CoarseGridError(GridError):
-    """A grid on which neighbouring atoms cannot be told apart."""
-
-
-class GridWarning(UserWarning):
-    """A grid that works at a price."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +109,44 @@ class GridSpec:
             clip=clip,
         )
 
+    @classmethod
+    def for_cell(
+        cls,
+        lengths: Sequence[float] | np.ndarray,
+        shape: tuple[int, int, int],
+        species: tuple[str, ...],
+        sigma: float,
+        *,
+        periodic: tuple[bool, bool, bool] = (True, True, True),
+        clip: bool = True,
+    ) -> "GridSpec":
+        """Grid over a whole orthorhombic cell, which begins at the origin.
+
+        Parameters
+        ----------
+        lengths : array, shape (3,)
+            Å
+        shape : tuple of int, shape (3,)
+        species : tuple of str
+        sigma : float
+            Å
+        periodic : tuple of bool, shape (3,)
+            Along z too by default, so that a slab may lie anywhere, also across the cell's end.
+        clip : bool
+        """
+        edges = [float(length) for length in lengths]
+        if len(edges) != 3:
+            raise GridError(f"`lengths` is {edges} Å but must have three entries: is the cell orthorhombic?")
+        return cls(
+            shape=(int(shape[0]), int(shape[1]), int(shape[2])),
+            species=tuple(species),
+            sigma=float(sigma),
+            origin=(0.0, 0.0, 0.0),
+            lengths=(edges[0], edges[1], edges[2]),
+            periodic=periodic,
+            clip=clip,
+        )
+
     @cached_property
     def spacing(self) -> np.ndarray:
         """Voxel edges in Å, shape (3,)."""
@@ -171,64 +193,3 @@ class GridSpec:
         """Inverse of `as_dict`."""
         tuples: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in fields.items()}
         return cls(**tuples)
-
-
-def sufficient_shape(spec: GridSpec, sigma: float) -> tuple[int, int, int]:
-    """Smallest shape, in steps of four voxels, that resolves Gaussians of width `sigma` in the box of `spec`."""
-    edge = min(MAX_VOXEL, sigma / MIN_SIGMA_PER_VOXEL)
-    nx, ny, nz = (SHAPE_STEP * math.ceil(length / edge / SHAPE_STEP - 1e-9) for length in spec.lengths)
-    return nx, ny, nz
-
-
-def resolution_violations(spec: GridSpec, d_min: float) -> tuple[str, ...]:
-    """Rules of resolution that a grid breaks, in words; empty if atoms `d_min` Å apart are told apart on it."""
-    broken = []
-    for name, edge in zip("xyz", spec.spacing, strict=True):
-        if edge > MAX_VOXEL * (1 + 1e-9):
-            broken.append(f"voxel {edge:.3f} Å along {name} is above {MAX_VOXEL} Å")
-        if spec.sigma / edge < MIN_SIGMA_PER_VOXEL * (1 - 1e-9):
-            broken.append(f"σ/voxel {spec.sigma / edge:.2f} along {name} is below {MIN_SIGMA_PER_VOXEL}")
-    if d_min < MIN_SEPARATION_PER_SIGMA * spec.sigma * (1 - 1e-9):
-        broken.append(f"the closest pair, {d_min:.3f} Å, is nearer than 4σ = {4 * spec.sigma:.3f} Å")
-    return tuple(broken)
-
-
-def check_resolution(spec: GridSpec, d_min: float, allow_coarse: bool = False) -> None:
-    """Refuse a grid on which atoms cannot be told apart.
-
-    Parameters
-    ----------
-    spec : GridSpec
-    d_min : float
-        Closest allowed distance between two atoms of one species in Å.
-    allow_coarse : bool
-        Warn instead of refusing.
-
-    Raises
-    ------
-    CoarseGridError
-        If a voxel is longer than 0.6 Å, σ less than 0.7 voxels, or `d_min` less than 4σ.
-
-    Warns
-    -----
-    GridWarning
-        If σ is above 1.3 voxels along every axis (costly, not wrong), or a refusal is overridden.
-    """
-    broken = resolution_violations(spec, d_min)
-    if broken:
-        sigma = min(spec.sigma, d_min / MIN_SEPARATION_PER_SIGMA)
-        message = (
-            f"`shape` {spec.shape} with `sigma` {spec.sigma:.3f} Å cannot tell atoms apart: {'; '.join(broken)}. "
-            f"Voxel {' × '.join(f'{edge:.3f}' for edge in spec.spacing)} Å, closest pair {d_min:.3f} Å. "
-            f"`shape` {sufficient_shape(spec, sigma)} with `sigma` {sigma:.3f} Å would do"
-        )
-        if not allow_coarse:
-            raise CoarseGridError(message)
-        warnings.warn(message, GridWarning, stacklevel=2)
-    if np.all(spec.sigma / spec.spacing > MAX_SIGMA_PER_VOXEL):
-        warnings.warn(
-            f"`shape` {spec.shape} with `sigma` {spec.sigma:.3f} Å has more than {MAX_SIGMA_PER_VOXEL} voxels per σ: "
-            f"costly without gain, `shape` {sufficient_shape(spec, spec.sigma)} would do",
-            GridWarning,
-            stacklevel=2,
-        )

@@ -7,7 +7,8 @@ import numpy as np
 from ase import Atoms
 from ase.symbols import Symbols
 
-from generators.grids.spec import GridSpec, check_resolution
+from generators.grids.resolution import check_resolution
+from generators.grids.spec import GridSpec
 from generators.template import Template
 from searcher.config import CampaignConfig
 from searcher.errors import InputError

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.data import chemical_symbols
 
+from generators.grids.spec import GridSpec
 from searcher.campaign.candidate import Verdict
 from searcher.campaign.ledger import Ledger
 from searcher.results.status import FUNNEL_COLUMNS, arm_names
@@ -153,6 +154,51 @@ def slices(samples: Path, n_samples: int = 4) -> bytes:
                 top.set_xlabel("x / Å")
             side.set_ylabel("z / Å")
             top.set_ylabel("y / Å")
+    return _png(figure)
+
+
+def found_atoms(
+    density: np.ndarray, residual: np.ndarray, spec: GridSpec, numbers: np.ndarray, positions: np.ndarray
+) -> bytes:
+    """Slices through a grid with the atoms that were found over them, and what these leave of it beside.
+
+    One row per species: the xz slice and the xy slice through the largest value. A circle is an atom within 1σ of the
+    plane, a dot one within 2σ; the residual's colours span its own largest value, written above.
+
+    Parameters
+    ----------
+    density, residual : array, shape (n_species, nx, ny, nz)
+    spec : GridSpec
+    numbers : array, shape (n_atoms,)
+    positions : array, shape (n_atoms, 3)
+        Å
+    """
+    figure = _canvas(10.4, 2.7 * len(spec.species))
+    axes = figure.subplots(len(spec.species), 4, squeeze=False)
+    low, high = np.array(spec.origin), np.array(spec.origin) + np.array(spec.lengths)
+    for row, (symbol, number) in enumerate(zip(spec.species, spec.numbers, strict=True)):
+        peak = np.unravel_index(density[row].argmax(), density[row].shape)
+        largest = float(np.abs(residual[row]).max())
+        own = positions[numbers == number]
+        for pair, (normal, (across, up)) in enumerate(((1, (0, 2)), (2, (0, 1)))):
+            plane = low[normal] + (peak[normal] + 0.5) * float(spec.spacing[normal])
+            extent = (low[across], high[across], low[up], high[up])
+            titles = (f"{symbol}, {'xyz'[normal]} = {plane:.2f} Å", f"residual, ± {largest:.1e}")
+            limit = max(largest, float(np.finfo(float).tiny))
+            colours = ((0.0, 1.0, "cividis"), (-limit, limit, "RdBu_r"))
+            for side, (values, title, (vmin, vmax, cmap)) in enumerate(
+                zip((density, residual), titles, colours, strict=True)
+            ):
+                panel = axes[row, 2 * pair + side]
+                slab = values[row].take(peak[normal], axis=normal)
+                panel.imshow(slab.T, extent=extent, origin="lower", vmin=vmin, vmax=vmax, cmap=cmap)
+                panel.set_title(title, fontsize=9)
+                panel.set_xlabel(f"{'xyz'[across]} / Å")
+                panel.set_ylabel(f"{'xyz'[up]} / Å")
+            distance = np.abs(own[:, normal] - plane)
+            for reach, style in ((1.0, {"marker": "o", "facecolors": "none"}), (2.0, {"marker": "."})):
+                shown = own[(distance <= reach * spec.sigma) & (distance > (reach - 1.0) * spec.sigma - 1e-9)]
+                axes[row, 2 * pair].scatter(shown[:, across], shown[:, up], s=34, edgecolors=OKABE_ITO[5], **style)
     return _png(figure)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import ase.io
 import numpy as np
 from ase import Atoms
+from ase.io.formats import UnknownFileTypeError
 
 from searcher.errors import InputError
 
@@ -23,13 +24,33 @@ FORMATS = {
 LARGEST_FILE = 200_000_000  # bytes
 
 
-def read_structures(path: Path) -> list[Atoms]:
+FAULTS = (
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    TypeError,
+    RuntimeError,
+    ImportError,
+    EOFError,
+    StopIteration,
+    lzma.LZMAError,
+    ase.io.ParseError,
+    UnknownFileTypeError,
+)
+"""What readers raise on damaged files."""
+
+
+def read_structures(path: Path, any_format: bool = False) -> list[Atoms]:
     """All structures of a file.
 
     Parameters
     ----------
     path : pathlib.Path
         extxyz (also compressed, ``.extxyz.xz``), CIF, POSCAR, an ASE trajectory or database.
+    any_format : bool
+        Let ASE find out what a file with another ending is.
 
     Raises
     ------
@@ -44,13 +65,14 @@ def read_structures(path: Path) -> list[Atoms]:
     compressed = path.suffix == ".xz"
     suffix = Path(path.stem).suffix if compressed else path.suffix
     file_format = "vasp" if path.name in ("POSCAR", "CONTCAR") else FORMATS.get(suffix.lower())
-    if file_format is None:
+    if file_format is None and not any_format:
         raise InputError(f"structure file `{path}` has an unknown ending; known are {', '.join(sorted(FORMATS))}")
     try:
         source = StringIO(lzma.decompress(path.read_bytes()).decode()) if compressed else str(path)
         read = ase.io.read(source, index=":", format=file_format)
-    except (OSError, ValueError, KeyError, IndexError, AttributeError, lzma.LZMAError, ase.io.ParseError) as error:
-        raise InputError(f"structure file `{path}` cannot be read as {file_format}: {error}") from None
+    except FAULTS as error:
+        kind = file_format or "any format that ASE knows"
+        raise InputError(f"structure file `{path}` cannot be read as {kind}: {error}") from None
     structures = [read] if isinstance(read, Atoms) else list(read)
     if not structures:
         raise InputError(f"structure file `{path}` holds no structure")
@@ -58,6 +80,21 @@ def read_structures(path: Path) -> list[Atoms]:
         if not len(atoms) or not np.isfinite(atoms.positions).all():
             raise InputError(f"structure file `{path}`, structure {number}: no atoms, or positions that are no numbers")
     return structures
+
+
+def read_named(paths: Sequence[Path]) -> list[tuple[str, Atoms]]:
+    """All structures of files of any format that ASE reads, with a name for each.
+
+    Raises
+    ------
+    InputError
+        As `read_structures`.
+    """
+    return [
+        (f"{path.name} #{number}", atoms)
+        for path in paths
+        for number, atoms in enumerate(read_structures(path, any_format=True))
+    ]
 
 
 def write_compressed(path: Path, structures: Sequence[Atoms]) -> None:

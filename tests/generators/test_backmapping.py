@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from generators.grids.backmapping import BackmappingSettings, Decoded, backmap
 from generators.grids.density import axis_profiles, densities, pack
-from generators.grids.least_squares import Gaussians, evaluate, normal_matrix
+from generators.grids.least_squares import (
+    Gaussians,
+    _fit_batch,
+    _fit_compiled,
+    _residuals_everywhere,
+    evaluate,
+    normal_matrix,
+    residuals_and_weights,
+)
 from generators.grids.spec import GridError, GridSpec
 
 SPEC = GridSpec((16, 16, 16), ("Ru", "O"), 0.4, (0.0, 0.0, 5.0), (6.4, 6.24, 7.2))
@@ -234,3 +242,40 @@ def test_normal_matrix_and_gradient_are_those_of_the_dense_jacobian():
     residuals = (data[0] - model(parameters)).reshape(-1)
     torch.testing.assert_close(evaluation.gradient[0].reshape(-1), jacobian.T @ residuals)
     torch.testing.assert_close(normal_matrix(evaluation.profiles, atoms.amplitudes)[0], jacobian.T @ jacobian)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    lengths=st.tuples(*[st.floats(2.5, 9.0)] * 3),
+    periodic=st.tuples(*[st.booleans()] * 3),
+    clip=st.booleans(),
+)
+def test_fitting_grid_by_grid_where_atoms_reach_equals_fitting_all_voxels_at_once(seed, lengths, periodic, clip):
+    rng = np.random.default_rng(seed)
+    shape = tuple(int(np.ceil(length / 0.5)) for length in lengths)
+    spec = GridSpec(shape, ("O",), 0.45, (0.2, -0.3, 1.0), lengths, periodic, clip)
+    true = Gaussians(
+        torch.as_tensor(spec.origin) + torch.as_tensor(rng.random((2, 4, 3)) * lengths),
+        torch.as_tensor(rng.uniform(0.6, 1.0, (2, 4))),
+        torch.as_tensor(rng.random((2, 4)) < 0.8),
+    )
+    x, y, z = (axis_profiles(true.positions[..., axis], spec, axis) for axis in range(3))
+    data = torch.einsum("bn,bnx,bny,bnz->bxyz", true.amplitudes * true.present, x, y, z)
+    data += 0.01 * torch.as_tensor(rng.normal(size=data.shape))
+    data = data.clamp(max=1.0).flatten(2)
+    clipped = data >= 1.0 if clip else None
+    start = Gaussians(true.positions + torch.as_tensor(rng.normal(0, 0.03, (2, 4, 3))), true.amplitudes, true.present)
+    one, other = (
+        method(data, clipped, start.squeezed(4), spec, 40, 1e-9, *reach)
+        for method, reach in ((_fit_compiled, [8.5]), (_fit_batch, []))
+    )
+    errors = [
+        residuals_and_weights(data, clipped, atoms, spec, 8.5)[0].square().sum(dim=(1, 2)) for atoms in (one, other)
+    ]
+    # both end where a step gains less than 1e-3 of a mean square residual
+    torch.testing.assert_close(errors[0], errors[1], rtol=1e-4, atol=0)
+    reached, shares = residuals_and_weights(data, clipped, one, spec, 8.5)
+    everywhere, all_shares = _residuals_everywhere(data, clipped, one, spec)
+    torch.testing.assert_close(reached, everywhere, atol=1e-12, rtol=0)
+    torch.testing.assert_close(shares[one.present], all_shares[one.present], atol=1e-9, rtol=0)

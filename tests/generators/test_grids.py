@@ -3,64 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from grid_structures import grid_of, random_structure, rutile_110_template
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from generators.grids.augmentation import apply_operation, random_operations
 from generators.grids.density import densities, frozen_density, integral_counts, pack
-from generators.grids.spec import CoarseGridError, GridError, GridSpec, GridWarning, check_resolution, sufficient_shape
-from generators.template import Template
+from generators.grids.resolution import CoarseGridError, GridWarning, check_resolution, sufficient_shape
+from generators.grids.spec import GridError, GridSpec
 
 SPECIES = ("Ru", "O")
 SPEC = GridSpec((16, 16, 16), SPECIES, 0.4, (0.0, 0.0, 5.0), (6.4, 6.24, 7.2))
-
-
-def rutile_110_template() -> Template:
-    """RuO2(110), doubled along [001]: two trilayers and the lower oxygen of a third are frozen."""
-    width, c, u = 6.40, 3.12, 0.3053
-    numbers, positions = [], []
-    for layer in range(3):
-        z = 3.0 + layer * width / 2
-        s = layer * width / 2
-        basis = [(44, s, 0.0, 0.0), (8, s, 0.0, u * width), (8, s, 0.0, -u * width), (44, s + width / 2, c / 2, 0.0)]
-        basis += [(8, s + width / 2 + side * u * width, c / 2, 0.0) for side in (1, -1)]
-        for number, x, y, dz in basis:
-            for shift in (0.0, c):
-                numbers.append(number)
-                positions.append([x % width, y + shift, z + dz])
-    numbers, positions = np.array(numbers), np.array(positions)
-    floor = 3.0 + width - 0.5
-    frozen = positions[:, 2] < floor
-    rotations, translations = [], []
-    for mirror_x in (1, -1):
-        for mirror_y in (1, -1):
-            for shift in (0.0, c):
-                rotations.append(np.diag([mirror_x, mirror_y, 1.0]))
-                translations.append([0.0, shift, 0.0])
-    return Template(
-        facet="110",
-        repeat=(1, 2),
-        cell=np.array([width, 2 * c, 30.0]),
-        frozen_numbers=numbers[frozen],
-        frozen_positions=positions[frozen],
-        free_floor=floor,
-        free_ceiling=floor + 4.8,
-        rotations=np.array(rotations),
-        translations=np.array(translations),
-        gamma_bottom=0.07,
-    )
-
-
-def random_structure(seed: int, spec: GridSpec, n_atoms: int, margin: float) -> tuple[np.ndarray, np.ndarray]:
-    """Atoms anywhere in the box, at least `margin` σ from ends that are not periodic."""
-    rng = np.random.default_rng(seed)
-    low = np.array(spec.origin) + np.where(spec.periodic, 0.0, margin * spec.sigma)
-    high = np.array(spec.origin) + np.array(spec.lengths) - np.where(spec.periodic, 0.0, margin * spec.sigma)
-    return rng.choice(spec.numbers, size=n_atoms), rng.uniform(low, high, size=(n_atoms, 3))
-
-
-def grid_of(structure: tuple[np.ndarray, np.ndarray], spec: GridSpec) -> torch.Tensor:
-    return densities(*pack([structure], spec), spec)[0]
 
 
 def unclipped(spec: GridSpec) -> GridSpec:
@@ -256,3 +209,24 @@ def test_tensors_that_do_not_fit_are_refused():
         densities(torch.zeros(1, 3, 3), torch.zeros(1, 2, dtype=torch.long), SPEC)
     with pytest.raises(GridError, match="77"):
         SPEC.channel_of(77)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    shape=st.tuples(*[st.integers(1, 20)] * 3),
+    lengths=st.tuples(*[st.floats(1.0, 9.0)] * 3),
+    periodic=st.tuples(*[st.booleans()] * 3),
+    sigma=st.floats(0.2, 0.8),
+    single=st.booleans(),
+)
+def test_visiting_only_voxels_that_an_atom_reaches_changes_nothing(seed, shape, lengths, periodic, sigma, single):
+    spec = GridSpec(shape, SPECIES, sigma, (0.3, -1.0, 2.0), lengths, periodic, clip=seed % 2 == 0)
+    rng = np.random.default_rng(seed)
+    positions = torch.as_tensor(rng.uniform(-6.0, 12.0, (2, 6, 3)), dtype=torch.float32 if single else torch.float64)
+    channels = torch.as_tensor(rng.integers(-1, 2, (2, 6)))
+    # a matrix product over all voxels, as it is taken where gradients are asked for
+    expected = densities(positions.double().requires_grad_(), channels, spec).detach()
+    # single precision leaves out what lies beyond 5σ, exp(−12.5) = 4e-6 for each of six atoms and their images
+    found = densities(positions, channels, spec)
+    torch.testing.assert_close(found.double(), expected, atol=5e-5 if single else 1e-13, rtol=0)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from generators.grids.compiled_peaks import local_maxima
 from generators.grids.density import densities, pack
-from generators.grids.peaks import find_peaks
+from generators.grids.peaks import _local_maxima, find_peaks
 from generators.grids.spec import GridSpec
 
 SPEC = GridSpec((16, 16, 16), ("O",), 0.4, (0.0, 0.0, 5.0), (6.4, 6.24, 7.2), clip=False)
@@ -59,3 +60,12 @@ def test_peaks_come_by_grid_and_falling_height():
 
 def test_an_empty_grid_has_no_peaks():
     assert len(find_peaks(torch.zeros(2, 16, 16, 16), SPEC, torch.full((2,), 0.3, dtype=torch.float64)).grid) == 0
+
+
+@pytest.mark.parametrize("periodic", [(True, True, True), (True, True, False), (False, False, False)])
+@pytest.mark.parametrize("shape", [(2, 7, 6, 5), (1, 1, 6, 5), (1, 2, 2, 2)])
+def test_maxima_on_the_cpu_are_those_of_the_filter(periodic, shape):
+    grids = torch.rand(shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    floor = torch.full((shape[0],), 0.4, dtype=torch.float64)
+    found = torch.from_numpy(local_maxima(grids.numpy(), floor.numpy(), periodic))
+    assert torch.equal(found, _local_maxima(grids, floor, periodic)) and found.any()
