@@ -1,22 +1,23 @@
 """The command line. Nothing heavy is imported before a command needs it, so that errors come at once."""
 
+import errno
 import json
-import signal
+import sqlite3
 import sys
 from pathlib import Path
-from threading import Event
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from searcher.errors import EnvironmentProblem, SearcherError
+from searcher.errors import EnvironmentProblem, InputError, SearcherError, StorageError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 potential_app = typer.Typer(no_args_is_help=True, help="Make, check and improve potentials.")
 app.add_typer(potential_app, name="potential")
 
 INTERRUPTED = 130
+STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration file (YAML).")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A campaign's folder, for example runs/quickstart.")]
@@ -36,6 +37,11 @@ def main() -> None:
             _complain(str(error))
             sys.exit(EnvironmentProblem.exit_code)
         raise
+    except (OSError, sqlite3.Error) as error:
+        if isinstance(error, OSError) and error.errno not in STORAGE_ERRORS:
+            raise
+        _complain(f"storage failed ({error}); once that is mended, `searcher run` goes on from what is recorded")
+        sys.exit(StorageError.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted; `searcher run` goes on from here")
         sys.exit(INTERRUPTED)
@@ -51,6 +57,10 @@ def run(
     overrides: Overrides = None,
     workers: Annotated[int | None, typer.Option(help="Relaxation processes.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
+    extend: Annotated[bool, typer.Option("--extend", help="If it is finished, as many iterations again.")] = False,
+    fork: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A new campaign from this one's archive, with these settings.")
+    ] = None,
 ) -> None:
     """Start a campaign, or go on with it."""
     from searcher.loading import load_config
@@ -59,16 +69,30 @@ def run(
     config = load_config(config_path, [*(overrides or []), *extra])
     from searcher.campaign.inputs import check_inputs
 
+    origin = None
+    if fork is not None:
+        if extend:
+            raise InputError("`--extend` and `--fork` exclude each other")
+        origin = config.runs / config.name
+        config = load_config(config_path, [*(overrides or []), *extra, f"name={fork}"])
+        if not origin.is_dir() or fork == origin.name:
+            raise InputError(f"`--fork {fork}` needs another campaign to start from, `{origin}` is none")
     check_inputs(config)
     if dry_run:
         Console().print(f"`{config_path}` is fine; campaign `{config.name}` would go to {config.runs / config.name}")
         return
-    from searcher.campaign.driver import drive
+    from searcher.campaign.stopping import StopRequest, answer_signals
 
-    stop = Event()
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, lambda *_: stop.set())
-    drive(config, stop, Console())
+    stop = StopRequest()
+    answer_signals(stop)
+    from searcher.campaign.driver import drive
+    from searcher.errors import StoppedOnRequest
+
+    try:
+        drive(config, stop, Console(), extend, origin)
+    except StoppedOnRequest as error:
+        _complain(str(error))
+        sys.exit(stop.exit_code)
 
 
 @app.command()
@@ -105,7 +129,6 @@ def verify(
     from searcher.campaign import verification
     from searcher.campaign.campaign import LEDGER
     from searcher.campaign.ledger import Ledger
-    from searcher.errors import StorageError
 
     ledger = Ledger(run_folder / LEDGER, read_only=True)
     found = verification.damage(run_folder, ledger)
@@ -144,9 +167,61 @@ def export(
 @app.command("sync-mlflow")
 def sync_mlflow(run_folder: RunPath) -> None:
     """Rebuild a campaign's MLflow runs from its ledger."""
-    from searcher.campaign.driver import tracker_of
+    from searcher.campaign.driver import synchronise
 
-    tracker_of(run_folder).update("FINISHED")
+    synchronise(run_folder)
+
+
+@app.command()
+def unlock(run_folder: RunPath) -> None:
+    """Free a campaign that a driver on another host left locked."""
+    from searcher.campaign.locking import unlock as free
+
+    if not run_folder.is_dir():
+        raise InputError(f"`{run_folder}` does not exist")
+    print(free(run_folder))
+
+
+@app.command()
+def repair(run_folder: RunPath) -> None:
+    """Go on from what is left of a ledger whose write-ahead log was cut or lost."""
+    from searcher.campaign.campaign import LEDGER
+    from searcher.campaign.ledger import Ledger
+    from searcher.campaign.locking import DriverLock
+
+    if not (run_folder / LEDGER).is_file():
+        raise StorageError(f"`{run_folder / LEDGER}` does not exist: this folder holds no campaign")
+    lock = DriverLock(run_folder)
+    try:
+        ledger = Ledger(run_folder / LEDGER, accept_loss=True)
+        lost = ledger.accept_loss()
+        ledger.close()
+    finally:
+        lock.release()
+    print(f"{run_folder}: {lost} transactions are lost; `searcher run` does their work again")
+
+
+@app.command()
+def doctor(
+    run_folder: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A campaign to look at as well.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Is this machine fit for a campaign, and is a campaign fit to go on?"""
+    from dataclasses import asdict
+
+    from searcher.doctor import examine
+
+    findings = examine(run_folder)
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            Console(soft_wrap=True, highlight=False).print(
+                f"{'ok  ' if finding.fine else 'BAD '} {finding.what}: {finding.detail}", markup=False
+            )
+    bad = [finding.what for finding in findings if not finding.fine]
+    if bad:
+        raise EnvironmentProblem(f"not as it should be: {', '.join(bad)}")
 
 
 @app.command()
@@ -162,7 +237,6 @@ def seeds(
     """Terminations of the configured facet, relaxed by the configured potential."""
     from searcher.campaign.driver import write_seeds
     from searcher.campaign.inputs import check_inputs
-    from searcher.errors import InputError
     from searcher.loading import load_config
 
     if method not in ("construction", "basin-hopping"):
@@ -203,7 +277,6 @@ def roundtrip(
     as_json: AsJson = False,
 ) -> None:
     """Is a grid fine enough? Structures to a grid and back."""
-    from searcher.errors import InputError
     from searcher.structures.files import read_named
 
     if picture is not None and not picture.parent.is_dir():
@@ -241,7 +314,6 @@ def potential_label(
     processes: Annotated[int, typer.Option(help="Worker processes, each with one calculator.")] = 2,
 ) -> None:
     """Label a potential's structure set with a reference calculator."""
-    from searcher.errors import InputError
     from searcher.structures.potential_release import label_potential_set
 
     try:

@@ -171,6 +171,20 @@ class TrackingSection(Settings):
     experiment: str = "surface-searcher"
 
 
+class KeepSection(Settings):
+    """What stays on disk; nothing that a search or a resume needs is ever removed."""
+
+    grids: Literal["all", "last", "none"] = Field(default="all", description="sampled grids kept for pictures")
+    weights: Literal["all", "last"] = Field(default="all", description="weights of each iteration's training")
+    checkpoints: Literal["all", "last", "none"] = Field(
+        default="last", description="checkpoints of trainings that have ended"
+    )
+    artifact_mib: PositiveFloat = Field(default=50.0, description="largest file that is copied to MLflow, in MiB")
+    free_gib: Annotated[float, Field(ge=0)] = Field(
+        default=0.5, description="an iteration does not start with less free space, in GiB"
+    )
+
+
 class CampaignConfig(Settings):
     """A whole campaign."""
 
@@ -198,6 +212,7 @@ class CampaignConfig(Settings):
     withheld: Path | None = Field(default=None, description="structures whose finding again is counted in the report")
     execution: ExecutionSection = ExecutionSection()
     tracking: TrackingSection = TrackingSection()
+    keep: KeepSection = KeepSection()
 
     @model_validator(mode="after")
     def _arms_fit(self) -> "CampaignConfig":
@@ -210,7 +225,7 @@ class CampaignConfig(Settings):
         return self
 
 
-COSMETIC = ("runs", "tracking", "budget.iterations", "budget.wall_time_hours", "execution.workers")
+COSMETIC = ("runs", "tracking", "keep", "budget.iterations", "budget.wall_time_hours", "execution.workers")
 """keys that may differ when a campaign is resumed, since no result depends on them"""
 
 

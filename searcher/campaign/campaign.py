@@ -1,27 +1,25 @@
 """A campaign's folder, ledger and workers, held together while a driver runs."""
 
-import os
 import platform
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from threading import Event
 from typing import Any
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
-
 from relax.potential import PotentialError, PotentialSpec, gap_spec, potential_hash
 from searcher.campaign.executor import Executor, InlineExecutor, LocalExecutor
+from searcher.campaign.files import write_text
 from searcher.campaign.fingerprints import Fingerprints
 from searcher.campaign.ledger import Ledger
+from searcher.campaign.locking import DriverLock
+from searcher.campaign.resuming import read_origin, refuse_changes, resumed, versions
 from searcher.config import CampaignConfig, ExecutionSection, result_changing
-from searcher.errors import EnvironmentProblem, InputError, LockedError
+from searcher.errors import EnvironmentProblem
 from searcher.loading import dump_config
 from searcher.scoring.descriptors import SoapSettings
 
 LEDGER = "campaign.db"
-PACKAGES = ("torch", "ase", "quippy-ase", "dscribe", "numpy", "scipy", "mlflow")
 
 
 @dataclass
@@ -36,7 +34,7 @@ class Campaign:
     potential: PotentialSpec
     potential_hash: str
     stop: Event
-    lock: FileLock
+    lock: DriverLock
 
     def iteration_folder(self, iteration: int) -> Path:
         folder = self.folder / "iterations" / f"{iteration:03d}"
@@ -72,8 +70,17 @@ def potential_spec(config: CampaignConfig) -> tuple[PotentialSpec, str]:
         raise EnvironmentProblem(str(error)) from None
 
 
-def open_campaign(config: CampaignConfig, stop: Event) -> Campaign:
+def open_campaign(
+    config: CampaignConfig, stop: Event, extend: bool = False, forked_from: Path | None = None
+) -> Campaign:
     """Start a campaign or take it up where it stands.
+
+    Parameters
+    ----------
+    extend : bool
+        If all iterations are done, do as many again.
+    forked_from : pathlib.Path, optional
+        Folder of the campaign from whose archive a new one starts.
 
     Raises
     ------
@@ -86,15 +93,19 @@ def open_campaign(config: CampaignConfig, stop: Event) -> Campaign:
     """
     spec, hashed = potential_spec(config)
     folder = campaign_folder(config)
+    if forked_from is not None and not (folder / LEDGER).exists():
+        read_origin(forked_from, config, hashed)  # before anything is written
     folder.mkdir(parents=True, exist_ok=True)
-    lock = _lock(folder)
+    lock = DriverLock(folder)
     try:
         path = folder / LEDGER
         if path.exists():
             ledger = Ledger(path)
-            _refuse_changes(ledger, config, hashed)
+            refuse_changes(ledger, config, hashed)
+            config = resumed(ledger, config, extend)
         else:
-            ledger = Ledger.create(path, _facts(config, hashed))
+            origin = None if forked_from is None else read_origin(forked_from, config, hashed)
+            ledger = Ledger.create(path, {**_facts(config, hashed), "forked_from": origin})
         write_text(folder / "campaign.yaml", dump_config(config))
         executor = make_executor(config.execution, stop)
     except BaseException:
@@ -107,30 +118,8 @@ def open_campaign(config: CampaignConfig, stop: Event) -> Campaign:
 def make_executor(section: ExecutionSection, stop: Event) -> Executor:
     """The configured way to run tasks."""
     if section.executor == "inline":
-        return InlineExecutor()
+        return InlineExecutor(stop)
     return LocalExecutor(section.workers, section.deadline_s, section.memory_gib, section.tasks_per_worker, stop)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file, complete or not at all."""
-    draft = path.with_name(path.name + ".new")
-    with draft.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.replace(path)
-
-
-def _lock(folder: Path) -> FileLock:
-    lock = FileLock(folder / ".lock")
-    holder = folder / ".holder"
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        who = holder.read_text(encoding="utf-8").strip() if holder.exists() else "an unknown process"
-        raise LockedError(f"`{folder}` is being worked on by {who}; only one driver may") from None
-    write_text(holder, f"process {os.getpid()} on {platform.node()}\n")
-    return lock
 
 
 def _facts(config: CampaignConfig, hashed: str) -> dict[str, Any]:
@@ -141,25 +130,7 @@ def _facts(config: CampaignConfig, hashed: str) -> dict[str, Any]:
         "config": config.model_dump(mode="json"),
         "result_changing": result_changing(config),
         "potential": hashed,
-        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "versions": versions(),
         "threads": config.execution.training_threads,
         "host": platform.node(),
     }
-
-
-def _refuse_changes(ledger: Ledger, config: CampaignConfig, hashed: str) -> None:
-    before, now = ledger.fact("result_changing"), result_changing(config)
-    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-    if changed:
-        listed = "; ".join(f"`{key}` was {before.get(key)!r}, is {now.get(key)!r}" for key in changed)
-        raise InputError(f"campaign `{config.name}` was started with other settings: {listed}. Choose another `name`")
-    if ledger.fact("potential") != hashed:
-        raise EnvironmentProblem(
-            f"campaign `{config.name}` was started with potential {ledger.fact('potential')}, the files now hash to "
-            f"{hashed}: they were changed behind its back"
-        )
-    versions = {name: version(name) for name in PACKAGES}
-    differing = {name: v for name, v in versions.items() if ledger.fact("versions").get(name) != v}
-    if differing:
-        listed = "; ".join(f"{name} was {ledger.fact('versions').get(name)}, is {v}" for name, v in differing.items())
-        raise InputError(f"campaign `{config.name}` was started with other versions: {listed}")

@@ -5,17 +5,19 @@ from threading import Event
 
 from rich.console import Console
 
-from searcher.campaign.campaign import Campaign, open_campaign
+from searcher.campaign.campaign import LEDGER, Campaign, open_campaign
 from searcher.campaign.candidate import Gate
 from searcher.campaign.hopping.seeds import hop_for_seeds
 from searcher.campaign.hopping.visited_minima import read_minima
+from searcher.campaign.ledger import Ledger
 from searcher.campaign.loop import run_campaign
 from searcher.campaign.preparation import PREPARATION, prepare
 from searcher.campaign.pretraining import pretrain
 from searcher.campaign.problem import SurfaceProblem
+from searcher.campaign.stopping import StopRequest, stop_before_wall_time
 from searcher.campaign.withheld import find_again
 from searcher.config import CampaignConfig
-from searcher.errors import StoppedOnRequest
+from searcher.errors import EnvironmentProblem, StoppedOnRequest
 from searcher.loading import load_config
 from searcher.results.export import write_accepted_db
 from searcher.results.report import write_report
@@ -23,8 +25,18 @@ from searcher.results.status import print_status, status
 from searcher.results.tracking import Tracker, default_uri
 from searcher.structures.files import read_structures, write_compressed
 
+CLOSING_S = 4.0
+"""of the time to answer a request to stop: for closing workers and ledger"""
+FAILED_WAIT_S = 25.0
 
-def drive(config: CampaignConfig, stop: Event, console: Console) -> None:
+
+def drive(
+    config: CampaignConfig,
+    stop: StopRequest,
+    console: Console,
+    extend: bool = False,
+    forked_from: Path | None = None,
+) -> None:
     """Run a campaign to its end or until it is stopped; report and MLflow follow the ledger.
 
     Raises
@@ -32,20 +44,22 @@ def drive(config: CampaignConfig, stop: Event, console: Console) -> None:
     SearcherError
         If the campaign cannot start or go on; its exit code says which kind.
     """
-    campaign = open_campaign(config, stop)
+    if config.budget.wall_time_hours is not None:
+        stop_before_wall_time(stop, config.budget.wall_time_hours)
+    campaign = open_campaign(config, stop, extend, forked_from)
     tracker = make_tracker(campaign.folder, config)
     try:
         problem = run_campaign(campaign, console, lambda campaign, iteration: _project(campaign, tracker))
         _count_withheld(campaign, problem, console)
         _project(campaign, tracker)
-        tracker.update("FINISHED")
+        _end(campaign, tracker, "FINISHED")
         print_status(status(campaign.folder, campaign.ledger), console)
         console.print(f"report: {campaign.folder / 'report.html'}")
     except (StoppedOnRequest, KeyboardInterrupt):
-        tracker.update("KILLED")
+        _end(campaign, tracker, "KILLED", stop.seconds_left() - CLOSING_S)
         raise
     except BaseException:
-        tracker.update("FAILED")
+        tracker.update("FAILED", FAILED_WAIT_S)
         raise
     finally:
         campaign.close()
@@ -94,9 +108,21 @@ def write_seeds(
         campaign.close()
 
 
-def tracker_of(folder: Path) -> Tracker:
-    """The tracker of a campaign that exists."""
-    return make_tracker(folder, load_config(folder / "campaign.yaml"))
+def synchronise(folder: Path) -> None:
+    """Bring MLflow up to date with a campaign's ledger, however long it takes.
+
+    Raises
+    ------
+    EnvironmentProblem
+        If the store cannot be reached.
+    """
+    ledger = Ledger(folder / LEDGER, read_only=True)
+    state, ended = status(folder, ledger)["state"], ledger.fact("ended", "KILLED")
+    ledger.close()
+    config = load_config(folder / "campaign.yaml")
+    tracker = make_tracker(folder, config.model_copy(update={"runs": folder.parent}))
+    if not tracker.project({"running": "RUNNING", "finished": "FINISHED"}.get(state, ended)):
+        raise EnvironmentProblem("MLflow is not up to date; nothing is lost, since the ledger holds it all")
 
 
 def make_tracker(folder: Path, config: CampaignConfig) -> Tracker:
@@ -104,6 +130,12 @@ def make_tracker(folder: Path, config: CampaignConfig) -> Tracker:
     return Tracker(
         folder, config.tracking.uri or default_uri(config.runs), config.tracking.experiment, config.tracking.enabled
     )
+
+
+def _end(campaign: Campaign, tracker: Tracker, status: str, wait_s: float | None = None) -> None:
+    with campaign.ledger.transaction():
+        campaign.ledger.set_fact("ended", status)
+    tracker.update(status, wait_s)
 
 
 def _count_withheld(campaign: Campaign, problem: SurfaceProblem, console: Console) -> None:

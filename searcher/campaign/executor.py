@@ -17,12 +17,17 @@ from typing import Any, Protocol
 import psutil
 from pebble import ProcessExpired, ProcessPool
 
-from searcher.errors import EnvironmentProblem, StoppedOnRequest
+from searcher.campaign.stopping import stopped
+from searcher.errors import EnvironmentProblem
 
 Task = Callable[[dict[str, Any]], dict[str, Any]]
 POLL_S = 0.2
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 TRIES = 2
+RECYCLE_SHARE = 0.5
+"""Of its memory limit; a worker that has come to hold more is replaced before its next task."""
+RECYCLED, OUT_OF_MEMORY = 80, 81
+"""Exit codes of workers that give up their process on purpose."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,13 @@ class Executor(Protocol):
 class InlineExecutor:
     """Runs tasks in the driver's own process: for tests with an analytic potential."""
 
+    def __init__(self, stop: Event | None = None) -> None:
+        self._stop = stop or Event()
+
     def map(self, function: Task, payloads: Sequence[dict[str, Any]]) -> Iterator[Outcome]:
         for index, payload in enumerate(payloads):
+            if self._stop.is_set():
+                raise stopped(self._stop)
             yield Outcome(index, function(payload))
 
     def close(self) -> None:
@@ -58,7 +68,8 @@ class LocalExecutor:
     """Isolated processes on this machine.
 
     A task that runs past the deadline is killed from outside; a worker that dies, with whatever exit code, fails only
-    its own task. Each task is tried twice before it counts as failed.
+    its own task. Each task is tried twice before it counts as failed. A worker that memory has leaked into is replaced
+    between two tasks, and one that reaches its limit within a task leaves that task to a fresh one.
 
     Parameters
     ----------
@@ -66,7 +77,7 @@ class LocalExecutor:
     deadline_s : float
         Seconds per task.
     memory_gib : float
-        Address space that a worker may grow by, in GiB.
+        Limit of a worker's data, in GiB.
     tasks_per_worker : int
         After so many tasks a worker is replaced, since the potential leaks memory.
     stop : threading.Event
@@ -94,11 +105,15 @@ class LocalExecutor:
             while open_tasks:
                 ended = [task for task in open_tasks if task.future.done() or task.worker_vanished()]
                 if not ended and self._stop.wait(POLL_S):
-                    raise StoppedOnRequest("stopped on request; `searcher run` with the same file goes on")
+                    raise stopped(self._stop)
                 for task in ended:
                     open_tasks.remove(task)
                     outcome = self._outcome(task)
-                    if outcome.failure and task.tries < TRIES:
+                    if outcome.failure and self._stop.is_set():
+                        raise stopped(self._stop)  # the signal may have reached the workers as well
+                    if outcome.failure == "recycled":
+                        open_tasks.append(self._submit(function, payloads[task.index], task.index, task.tries))
+                    elif outcome.failure and task.tries < TRIES:
                         open_tasks.append(self._submit(function, payloads[task.index], task.index, task.tries + 1))
                     else:
                         yield outcome
@@ -127,10 +142,12 @@ class LocalExecutor:
             return Outcome(index, task.future.result())
         if isinstance(error, TimeoutError):
             return Outcome(index, None, "timeout", f"no answer within {self._deadline:g} s")
+        if isinstance(error, ProcessExpired) and error.exitcode == RECYCLED:
+            return Outcome(index, None, "recycled")
+        if isinstance(error, ProcessExpired) and error.exitcode == OUT_OF_MEMORY:
+            return Outcome(index, None, "out_of_memory", "the worker reached its memory limit")
         if isinstance(error, ProcessExpired):
             return Outcome(index, None, "worker_died", f"the worker ended with code {error.exitcode}")
-        if isinstance(error, MemoryError):
-            return Outcome(index, None, "out_of_memory", "the worker reached its memory limit")
         raise EnvironmentProblem(f"a worker cannot do its task: {error}") from error
 
 
@@ -164,15 +181,36 @@ def _alive(pid: int) -> bool:
         return False
 
 
+@dataclass
+class _Worker:
+    """What a worker process knows about itself."""
+
+    memory_limit: float = 0.0
+    """bytes"""
+    tasks_done: int = 0
+
+
+_worker = _Worker()
+
+
 def _noted(function: Task, payload: dict[str, Any], note: str) -> dict[str, Any]:
+    if _worker.tasks_done and psutil.Process().memory_info().rss > RECYCLE_SHARE * _worker.memory_limit:
+        os._exit(RECYCLED)
     Path(note).write_text(str(os.getpid()), encoding="ascii")
-    return function(payload)
+    try:
+        answer = function(payload)
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)  # what filled the memory may be still there
+    _worker.tasks_done += 1
+    return answer
 
 
 def _start_worker(memory_gib: float) -> None:
-    """Limit the worker's memory, and let it die with the driver: a GAP call would go on for minutes."""
+    """Limit the worker's memory, leave signals to the driver, and die with it: a GAP call would go on for minutes."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    size = int(memory_gib * 2**30)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    _worker.memory_limit = memory_gib * 2**30
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (size, hard))
+    resource.setrlimit(resource.RLIMIT_DATA, (int(_worker.memory_limit), hard))

@@ -19,10 +19,11 @@ from searcher.campaign.candidate import spawn_seed
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.progress import counting
 from searcher.campaign.snapshot import Snapshot
+from searcher.campaign.stopping import stopped
 from searcher.campaign.verification import file_hash
 from searcher.campaign.warm_start import WEIGHTS
 from searcher.config import ArmSection, CampaignConfig
-from searcher.errors import InputError, SearchFailed, StoppedOnRequest
+from searcher.errors import InputError, SearchFailed, StorageError
 
 N_PICTURES = 8
 CONFLICT_SHARE = 0.85
@@ -124,6 +125,8 @@ def learned_generator(
     recorded = ledger.stage(iteration, stage)
     if recorded is not None:
         weights = campaign.folder / recorded["weights"]
+        if not weights.is_file() or file_hash(weights) != recorded["sha256"]:
+            raise StorageError(f"`{weights}` is missing or does not match its checksum; restore it from a copy")
         return gan_proposer(campaign.config, problem, warm_start=weights)
     records = [r for r in records if r.condition["n_oxygen"] <= problem.counts["O"][1]]
     if not records:
@@ -137,7 +140,7 @@ def learned_generator(
             metrics.extend((n, step, float(values[n])) for n in METRIC_NAMES if np.isfinite(values.get(n, np.nan)))
             advance(1)
             if campaign.stop.is_set():
-                raise StoppedOnRequest("stopped on request; `searcher run` with the same file goes on")
+                raise stopped(campaign.stop)
 
         source = gan_proposer(
             campaign.config,

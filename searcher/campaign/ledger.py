@@ -13,10 +13,13 @@ import numpy as np
 from ase import Atoms
 
 from searcher.campaign.candidate import Candidate, Gate, slab
+from searcher.campaign.files import replace, write_text
 from searcher.errors import StorageError
 
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 30.0
+MAGIC = b"SQLite format 3\x00"
+COMMITS = "commits"
 
 SCHEMA = """
 CREATE TABLE fact (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -61,16 +64,26 @@ class Ledger:
         The database file.
     read_only : bool
         Open for reading while a driver may be writing.
+    accept_loss : bool
+        Open it although transactions at its end are lost.
 
     Raises
     ------
     StorageError
-        If the file is missing, damaged or of another schema version.
+        If the file is missing, damaged, cut short or of another schema version.
+
+    Notes
+    -----
+    SQLite drops transactions from a write-ahead log that was cut, and says nothing. Each transaction is therefore
+    counted in the ledger and, once it is safe, in a file beside it, which must not be ahead.
     """
 
-    def __init__(self, path: Path, read_only: bool = False) -> None:
+    def __init__(self, path: Path, read_only: bool = False, accept_loss: bool = False) -> None:
         if not path.is_file():
             raise StorageError(f"`{path}` does not exist: this folder holds no campaign")
+        _refuse_cut_file(path)
+        self._mark = path.with_suffix(".commits")
+        promised = self._promised()
         mode = "?mode=ro" if read_only else ""
         self._connection = sqlite3.connect(f"file:{path}{mode}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         self.path = path
@@ -79,10 +92,19 @@ class Ledger:
                 self._connection.execute("PRAGMA synchronous=FULL")
             self._connection.execute("PRAGMA foreign_keys=ON")
             version = self.fact("schema_version")
+            self._commits = int(self.fact(COMMITS, 0))
+            damage = [] if read_only else self._connection.execute("PRAGMA quick_check(1)").fetchall()
         except sqlite3.DatabaseError as error:
             raise StorageError(f"`{path}` is not a readable ledger ({error}); restore it from a copy") from None
         if version != SCHEMA_VERSION:
             raise StorageError(f"`{path}` has schema version {version} but this program reads {SCHEMA_VERSION}")
+        if damage not in ([], [("ok",)]):
+            raise StorageError(f"`{path}` is damaged ({damage[0][0]}); restore it from a copy")
+        if self._commits < promised and not accept_loss:
+            raise StorageError(
+                f"`{path}` holds {self._commits} of {promised} transactions: its write-ahead log `{path.name}-wal` was "
+                f"cut or lost. Restore it, or let `searcher repair {path.parent}` go on from what is left"
+            )
 
     @classmethod
     def create(cls, path: Path, facts: Mapping[str, Any]) -> "Ledger":
@@ -96,7 +118,7 @@ class Ledger:
         connection.executemany("INSERT INTO fact VALUES (?, ?)", rows)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
-        draft.replace(path)
+        replace(draft, path)
         return cls(path)
 
     def close(self) -> None:
@@ -108,10 +130,30 @@ class Ledger:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self.set_fact(COMMITS, self._commits + 1)
+            self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # a full disk has SQLite roll back by itself
+                self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
+        self._commits += 1
+        write_text(self._mark, f"{self._commits}\n")
+
+    def accept_loss(self) -> int:
+        """Make what is left the whole truth; returns how many transactions are lost."""
+        lost = max(0, self._promised() - self._commits)
+        write_text(self._mark, f"{self._commits}\n")
+        return lost
+
+    def _promised(self) -> int:
+        if not self._mark.is_file():
+            return 0
+        try:
+            return int(self._mark.read_text(encoding="ascii"))
+        except ValueError:
+            raise StorageError(
+                f"`{self._mark}` holds no number of transactions: it is damaged; delete it if nothing else is"
+            ) from None
 
     # facts and stages
 
@@ -131,6 +173,10 @@ class Ledger:
 
     def finish_stage(self, iteration: int, name: str, detail: Mapping[str, Any]) -> None:
         self._connection.execute("INSERT INTO stage VALUES (?, ?, ?)", (iteration, name, json.dumps(detail)))
+
+    def set_stage(self, iteration: int, name: str, detail: Mapping[str, Any]) -> None:
+        """Write a stage whose detail may grow."""
+        self._connection.execute("INSERT OR REPLACE INTO stage VALUES (?, ?, ?)", (iteration, name, json.dumps(detail)))
 
     def stages(self) -> list[tuple[int, str, dict[str, Any]]]:
         rows = self._connection.execute("SELECT iteration, name, detail FROM stage ORDER BY iteration, rowid")
@@ -294,6 +340,21 @@ class Ledger:
         """What SQLite finds wrong with the file."""
         found = [text for (text,) in self._connection.execute("PRAGMA integrity_check")]
         return [] if found == ["ok"] else found
+
+
+def _refuse_cut_file(path: Path) -> None:
+    """SQLite takes an empty file for a new database and throws away the write-ahead log beside it."""
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        header = stream.read(100)
+    if header[: len(MAGIC)] != MAGIC or len(header) < 100:
+        raise StorageError(f"`{path}` is not a readable ledger ({size} bytes); restore it from a copy")
+    page = int.from_bytes(header[16:18], "big")
+    page = 65536 if page == 1 else page
+    promised = page * int.from_bytes(header[28:32], "big")
+    log = path.with_name(path.name + "-wal")
+    if size < promised and not (log.is_file() and log.stat().st_size):
+        raise StorageError(f"`{path}` has {size} of {promised} bytes: it was cut short; restore it from a copy")
 
 
 def _encode(atoms: Atoms) -> bytes:

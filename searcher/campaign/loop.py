@@ -7,9 +7,12 @@ from rich.console import Console
 
 from searcher.campaign import stages
 from searcher.campaign.campaign import Campaign
-from searcher.campaign.preparation import prepare
+from searcher.campaign.inheritance import inherit
+from searcher.campaign.preparation import PREPARATION, prepare
 from searcher.campaign.problem import SurfaceProblem
+from searcher.campaign.retention import require_space, sweep
 from searcher.campaign.snapshot import take_snapshot
+from searcher.campaign.stopping import stopped
 from searcher.errors import StoppedOnRequest
 
 AfterIteration = Callable[[Campaign, int], None]
@@ -30,11 +33,13 @@ def run_campaign(campaign: Campaign, console: Console, after_iteration: AfterIte
     """
     started = time.monotonic()
     problem = prepare(campaign, console)
+    _inherit(campaign, problem, console)
     after_iteration(campaign, -1)
     for iteration in range(campaign.config.budget.iterations):
         if campaign.ledger.stage(iteration, "close") is not None:
             continue
         _stop_if_asked(campaign, started)
+        require_space(campaign.folder, campaign.config.keep.free_gib)
         console.print(f"[bold]iteration {iteration}[/bold]")
         began = time.monotonic()
         snapshot = take_snapshot(campaign.ledger, iteration)
@@ -48,8 +53,19 @@ def run_campaign(campaign: Campaign, console: Console, after_iteration: AfterIte
             campaign.ledger.finish_stage(
                 iteration, "close", {"snapshot": snapshot.hash, "seconds": round(time.monotonic() - began, 1)}
             )
+        sweep(campaign.folder, campaign.ledger, campaign.config.keep)
         after_iteration(campaign, iteration)
     return problem
+
+
+def _inherit(campaign: Campaign, problem: SurfaceProblem, console: Console) -> None:
+    if campaign.ledger.stage(PREPARATION, "inherit") is not None:
+        return
+    with campaign.ledger.transaction():
+        count = inherit(campaign, problem)
+        campaign.ledger.finish_stage(PREPARATION, "inherit", {"count": count})
+    if count:
+        console.print(f"{count} minima from {campaign.ledger.fact('forked_from')['folder']} count as known")
 
 
 def _stop_if_asked(campaign: Campaign, started: float) -> None:
@@ -57,4 +73,4 @@ def _stop_if_asked(campaign: Campaign, started: float) -> None:
     if hours is not None and time.monotonic() - started > hours * 3600:
         raise StoppedOnRequest(f"the wall time of {hours:g} h is used up; `searcher run` goes on")
     if campaign.stop.is_set():
-        raise StoppedOnRequest("stopped on request; `searcher run` with the same file goes on")
+        raise stopped(campaign.stop)

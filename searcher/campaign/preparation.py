@@ -15,7 +15,7 @@ from relax.worker import evaluate_task, reference_task
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import Candidate, Gate, Verdict, candidate_id
 from searcher.campaign.problem import ReferenceEnergies, SurfaceProblem, build_problem, template_settings
-from searcher.campaign.relaxing import relax_candidates
+from searcher.campaign.relaxing import relax_candidates, require_same_potential
 from searcher.campaign.warm_start import WarmStart, load_warm_start
 from searcher.errors import EnvironmentProblem, InputError, SearchFailed
 from searcher.scoring.thermodynamics import Line
@@ -241,6 +241,7 @@ def _evaluate(campaign: Campaign, structures: Sequence[Atoms]) -> list[float]:
     for outcome in campaign.executor.map(evaluate_task, payloads):
         if outcome.result is None:
             raise EnvironmentProblem(f"the potential gives no energies: {outcome.failure}, {outcome.message}")
+        require_same_potential(campaign, outcome.result)
         for number, reason in enumerate(outcome.result["reasons"]):
             if reason is not None:
                 index = outcome.index * CHUNK + number

@@ -11,6 +11,7 @@ from relax.worker import relax_task
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import Candidate, Gate, Verdict
 from searcher.campaign.problem import SurfaceProblem
+from searcher.errors import EnvironmentProblem
 from searcher.scoring.validity import check_validity
 
 Progress = Callable[[int], None]
@@ -36,8 +37,24 @@ def relax_candidates(
                 failed = replace(candidate, verdict=Verdict.FAILED, reason=outcome.failure)
                 campaign.ledger.update_candidate(failed)
             else:
+                require_same_potential(campaign, outcome.result)
                 record_relaxation(campaign, problem, candidate, outcome.result)
         progress(1)
+
+
+def require_same_potential(campaign: Campaign, result: dict[str, Any]) -> None:
+    """Refuse an answer of a potential whose files were changed while the campaign ran.
+
+    Raises
+    ------
+    EnvironmentProblem
+        If the worker's potential is not the campaign's.
+    """
+    if result["potential_hash"] != campaign.potential_hash:
+        raise EnvironmentProblem(
+            f"a worker's potential hashes to {result['potential_hash']} but campaign `{campaign.config.name}` works "
+            f"with {campaign.potential_hash}: its files were changed while it ran"
+        )
 
 
 def relaxation_window(problem: SurfaceProblem) -> tuple[float, float]:

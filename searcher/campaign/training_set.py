@@ -13,7 +13,9 @@ from searcher.campaign.snapshot import KnownTermination, Snapshot
 from searcher.scoring.thermodynamics import Line
 
 OXYGEN = 8
-ALWAYS_LEARNED = ("seed", "pretraining")
+INHERITED = "inherited"
+"""arm of what a fork learns from its origin"""
+ALWAYS_LEARNED = ("seed", "pretraining", INHERITED)
 
 
 def select_training_set(

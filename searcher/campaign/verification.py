@@ -8,6 +8,9 @@ from searcher.campaign.candidate import Verdict
 from searcher.campaign.ledger import Ledger
 from searcher.errors import StorageError
 
+RETENTION = "retention"
+"""stage that records which files were removed as `keep` asks"""
+
 
 def damage(folder: Path, ledger: Ledger) -> list[str]:
     """Every damaged or missing thing of a campaign, one line each; empty if all is well."""
@@ -17,8 +20,9 @@ def damage(folder: Path, ledger: Ledger) -> list[str]:
             ledger.structure(key)
         except StorageError as error:
             found.append(str(error))
+    removed = {name for _, stage, detail in ledger.stages() if stage == RETENTION for name in detail["removed"]}
     for iteration, name, detail in ledger.stages():
-        if "weights" in detail:
+        if "weights" in detail and detail["weights"] not in removed:
             path = folder / detail["weights"]
             if not path.is_file():
                 found.append(f"iteration {iteration}, {name}: `{path}` is missing")

@@ -4,6 +4,7 @@ The only module that uses MLflow.
 """
 
 import argparse
+import ctypes
 import hashlib
 import os
 import shutil
@@ -39,7 +40,9 @@ from searcher.results.tracking import (
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-LOCK_TIMEOUT_S = 60.0
+LOCK_TIMEOUT_S = 100.0
+"""longer than a store is locked by a neighbour's migration"""
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 LARGEST_BATCH = 1000
 LONGEST_PARAMETER = 500
 PARAMETERS_PER_BATCH = 100
@@ -277,6 +280,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--limit-s", type=float, default=PROJECTION_LIMIT_S)
     given = parser.parse_args(arguments)
     sys.excepthook = _tell_without_passwords
+    if sys.platform == "linux":  # a driver that is killed leaves nothing behind
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.setitimer(signal.ITIMER_REAL, given.limit_s)
     ledger = Ledger(given.folder / "campaign.db", read_only=True)
     project(given.folder, ledger, given.uri or default_uri(given.folder.parent), given.experiment, given.status)

@@ -10,6 +10,8 @@ from scipy.stats import chi2
 
 from searcher.campaign.candidate import Verdict
 from searcher.campaign.ledger import Ledger
+from searcher.campaign.locking import holder
+from searcher.campaign.retention import disk_use
 
 LAST_STAGE = "close"
 """the stage whose record ends an iteration"""
@@ -20,6 +22,7 @@ FUNNEL_COLUMNS = (
     "force_calls",
 )  # fmt: skip
 CONFIDENCE = 0.95
+MIB = 2**20
 
 
 def finished_iterations(ledger: Ledger) -> list[int]:
@@ -60,7 +63,8 @@ def status(folder: Path, ledger: Ledger) -> dict[str, Any]:
     dict
         ``name``, ``folder``, ``facet``, ``state`` (``new``, ``running``, ``stopped``, ``finished``), ``iterations``
         (finished), ``iterations_asked``, ``stage`` (last recorded), ``accepted``, ``force_calls``, ``arms`` (funnel
-        by name), ``reasons`` (count by arm and code) and ``references`` (count by arm).
+        by name), ``reasons`` (count by arm and code), ``references`` (count by arm), ``disk`` (bytes by kind of file,
+        and free) and ``driver`` (``pid`` and ``host``, if one works on it or left it without a word).
     """
     config = ledger.fact("config", {})
     done = len(finished_iterations(ledger))
@@ -86,6 +90,8 @@ def status(folder: Path, ledger: Ledger) -> dict[str, Any]:
         "arms": arms,
         "reasons": reasons,
         "references": references,
+        "disk": disk_use(folder),
+        "driver": holder(folder),
     }
 
 
@@ -115,6 +121,11 @@ def print_status(found: dict[str, Any], console: Console) -> None:
     """The state in a line and the funnels as a table, for a terminal."""
     heading = f"{found['name']}: {found['state']}, {found['iterations']} of {found['iterations_asked']} iterations"
     console.print(f"{heading}, {found['accepted']} accepted, {found['force_calls']:,} force calls", highlight=False)
+    disk = found["disk"]
+    kinds = ", ".join(f"{kind} {disk[kind] / MIB:.1f}" for kind in disk if kind not in ("total", "free") and disk[kind])
+    console.print(
+        f"{disk['total'] / MIB:.1f} MiB on disk ({kinds}), {disk['free'] / MIB:,.0f} MiB free", highlight=False
+    )
     table = Table()
     table.add_column("gate")
     for name in found["arms"]:

@@ -28,7 +28,9 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
 }
 PROJECTION_LIMIT_S = 120.0
-FINAL_WAIT_S = 25.0
+FINAL_WAIT_S = 90.0
+"""longer than a store is locked by a neighbour's migration or backup"""
+SYNCHRONISING_S = 3600.0
 
 
 def default_uri(runs: Path) -> str:
@@ -50,7 +52,7 @@ class Tracker:
     limit_s : float
         Longest time one projection may take beside the running search.
     wait_s : float
-        Longest wait in `update` with a final status; below the 30 s within which a stopped campaign has ended.
+        Longest wait in `update` with a final status, unless the caller says another.
     """
 
     def __init__(
@@ -70,12 +72,13 @@ class Tracker:
         self._wait_s = wait_s
         self._process: subprocess.Popen[bytes] | None = None
         self._messages: IO[bytes] | None = None
+        self._code = 0
 
-    def update(self, status: str) -> None:
+    def update(self, status: str, wait_s: float | None = None) -> None:
         """Project the ledger as it stands.
 
         With ``RUNNING`` it returns at once; if the former projection still runs, this one is left out and the next one
-        brings its share. With a final status it waits, at most `wait_s`.
+        brings its share. With a final status it waits, at most `wait_s` seconds.
         """
         check_status(status)
         if not self._enabled:
@@ -84,17 +87,25 @@ class Tracker:
             if self._ended(0.0):
                 self._start(status)
             return
-        deadline = time.monotonic() + self._wait_s
-        if not self._ended(self._wait_s / 3):
+        wait_s = max(0.0, self._wait_s if wait_s is None else min(wait_s, self._wait_s))
+        deadline = time.monotonic() + wait_s
+        if not self._ended(wait_s / 3):
             self.close()
         self._start(status)
         if not self._ended(max(0.0, deadline - time.monotonic())):
             log.warning(
                 "tracking: `%s` took longer than %g s; `searcher sync-mlflow` brings it up to date",
                 self._where,
-                self._wait_s,
+                wait_s,
             )
             self.close()
+
+    def project(self, status: str) -> bool:
+        """Project the ledger as it stands and wait for the end of it; whether it went well."""
+        check_status(status)
+        self._limit_s = SYNCHRONISING_S
+        self._start(status)
+        return self._process is not None and self._ended(SYNCHRONISING_S) and self._code == 0
 
     def close(self) -> None:
         """Stop a projection that still runs; the next one of this campaign makes up for it."""
@@ -110,8 +121,8 @@ class Tracker:
     def _start(self, status: str) -> None:
         command = [sys.executable, "-m", "searcher.results.projection", str(self._folder), "--status", status]
         command += ["--experiment", self._experiment, "--limit-s", str(self._limit_s)]
-        self._messages = tempfile.TemporaryFile()  # noqa: SIM115 - read and closed when the process has ended
         try:
+            self._messages = tempfile.TemporaryFile()
             # the address goes through the environment, since a command line with a password is there for all to see
             self._process = subprocess.Popen(
                 command,
@@ -130,7 +141,7 @@ class Tracker:
         if self._process is None:
             return True
         try:
-            code = self._process.wait(wait_s)
+            code = self._code = self._process.wait(wait_s)
         except subprocess.TimeoutExpired:
             return False
         message = self._told()

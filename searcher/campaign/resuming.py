@@ -1,0 +1,108 @@
+"""What may differ when a campaign is taken up again, and how a new one starts from another's archive."""
+
+import os
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from searcher.campaign.ledger import Ledger
+from searcher.config import CampaignConfig, flatten, result_changing
+from searcher.errors import EnvironmentProblem, InputError
+
+PACKAGES = ("torch", "ase", "quippy-ase", "dscribe", "numpy", "scipy", "mlflow")
+ARCHIVE_DEPENDS_ON = ("material", "surface", "o2_reference")
+"""sections that must be equal for energies and templates of two campaigns to be the same"""
+FINISHED = "close"
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages on which results may depend."""
+    return {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
+
+
+def refuse_changes(ledger: Ledger, config: CampaignConfig, hashed: str) -> None:
+    """Make sure that going on gives what never having stopped would have given.
+
+    Raises
+    ------
+    InputError
+        If settings on which results depend, the thread count or a version differ.
+    EnvironmentProblem
+        If the potential's files have changed.
+    """
+    before, now = ledger.fact("result_changing"), result_changing(config)
+    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    if changed:
+        listed = "; ".join(f"`{key}` was {before.get(key)!r}, is {now.get(key)!r}" for key in changed)
+        raise InputError(
+            f"campaign `{config.name}` was started with other settings: {listed}. `--fork NAME` starts a new campaign "
+            "with these from its archive"
+        )
+    if ledger.fact("potential") != hashed:
+        raise EnvironmentProblem(
+            f"campaign `{config.name}` was started with potential {ledger.fact('potential')}, the files now hash to "
+            f"{hashed}: they were changed behind its back"
+        )
+    recorded = ledger.fact("versions")
+    differing = {name: found for name, found in versions().items() if recorded.get(name, found) != found}
+    if differing:
+        listed = "; ".join(f"{name} was {recorded[name]}, is {found}" for name, found in differing.items())
+        raise InputError(
+            f"campaign `{config.name}` was started with other versions: {listed}. Install those, or let `--fork NAME` "
+            "start a new campaign from its archive"
+        )
+
+
+def resumed(ledger: Ledger, config: CampaignConfig, extend: bool) -> CampaignConfig:
+    """The settings to go on with; what differs from before, and changes no result, is recorded.
+
+    Parameters
+    ----------
+    extend : bool
+        If all iterations are done, do as many again. An extended campaign that was interrupted goes on to its new end.
+    """
+    done = sum(name == FINISHED for _, name, _ in ledger.stages())
+    asked = config.budget.iterations
+    end = max(asked, int(ledger.fact("extended_to", 0)))
+    if extend and done >= end:
+        end = done + asked
+    config = config.model_copy(update={"budget": config.budget.model_copy(update={"iterations": end})})
+    before, now = flatten(ledger.fact("config")), flatten(config.model_dump(mode="json"))
+    changes = {key: [before.get(key), now.get(key)] for key in before.keys() | now.keys()}
+    changes = {key: change for key, change in changes.items() if change[0] != change[1]}
+    record = {"time": time.time(), "host": platform.node(), "pid": os.getpid(), "changes": changes}
+    with ledger.transaction():
+        ledger.set_fact("resumes", [*ledger.fact("resumes", []), record])
+        ledger.set_fact("config", config.model_dump(mode="json"))
+        if extend:
+            ledger.set_fact("extended_to", end)
+    return config
+
+
+def read_origin(folder: Path, config: CampaignConfig, hashed: str) -> dict[str, Any]:
+    """What a fork remembers of the campaign that it starts from.
+
+    Raises
+    ------
+    InputError
+        If its structures and energies mean something else under these settings.
+    """
+    ledger = Ledger(folder / "campaign.db", read_only=True)
+    before, now = flatten(ledger.fact("config")), flatten(config.model_dump(mode="json"))
+    differing = [
+        f"`{key}` was {before.get(key)!r}, is {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if key.partition(".")[0] in ARCHIVE_DEPENDS_ON and before.get(key) != now.get(key)
+    ]
+    if ledger.fact("potential") != hashed:
+        differing.append(f"the potential was {ledger.fact('potential')}, is {hashed}")
+    origin = {"folder": str(folder.resolve()), "uid": ledger.fact("uid")}
+    ledger.close()
+    if differing:
+        raise InputError(
+            f"`--fork`: the archive of `{folder}` does not fit: {'; '.join(differing)}. `searcher export` and `known:` "
+            "carry structures over"
+        )
+    return origin
