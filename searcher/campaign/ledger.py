@@ -20,6 +20,7 @@ SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 30.0
 MAGIC = b"SQLite format 3\x00"
 COMMITS = "commits"
+DEVICE_ERRORS = ("SQLITE_IOERR", "SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_BUSY")
 
 SCHEMA = """
 CREATE TABLE fact (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -94,6 +95,12 @@ class Ledger:
             version = self.fact("schema_version")
             self._commits = int(self.fact(COMMITS, 0))
             damage = [] if read_only else self._connection.execute("PRAGMA quick_check(1)").fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname.startswith(DEVICE_ERRORS):
+                raise StorageError(
+                    f"`{path}` cannot be opened ({error}): is the disk full, read-only or gone?"
+                ) from None
+            raise StorageError(f"`{path}` is not a readable ledger ({error}); restore it from a copy") from None
         except sqlite3.DatabaseError as error:
             raise StorageError(f"`{path}` is not a readable ledger ({error}); restore it from a copy") from None
         if version != SCHEMA_VERSION:

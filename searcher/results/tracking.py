@@ -122,7 +122,7 @@ class Tracker:
         command = [sys.executable, "-m", "searcher.results.projection", str(self._folder), "--status", status]
         command += ["--experiment", self._experiment, "--limit-s", str(self._limit_s)]
         try:
-            self._messages = tempfile.TemporaryFile()
+            self._messages = tempfile.TemporaryFile()  # noqa: SIM115 - closed when its process has ended
             # the address goes through the environment, since a command line with a password is there for all to see
             self._process = subprocess.Popen(
                 command,
