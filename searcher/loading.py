@@ -10,11 +10,13 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from searcher.config import CampaignConfig
 from searcher.errors import InputError
 
 LARGEST_FILE = 1_000_000  # bytes
+DEEPEST = 20
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> CampaignConfig:
@@ -56,7 +58,9 @@ def _read(path: Path) -> CommentedMap:
     if path.stat().st_size > LARGEST_FILE:
         raise InputError(f"`{path}` has {path.stat().st_size} bytes; a configuration has at most {LARGEST_FILE}")
     try:
-        document = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        _refuse_bombs(path, text)
+        document = YAML(typ="rt").load(text)
     except (YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
@@ -64,9 +68,19 @@ def _read(path: Path) -> CommentedMap:
         raise InputError(f"{path}{line}: not valid YAML: {problem}") from None
     if not isinstance(document, CommentedMap):
         raise InputError(f"{path}: a configuration is a mapping of settings, for example `name: my-campaign`")
-    if document.anchor.value or "*" in {getattr(v, "tag", "") for v in document.values()}:
-        raise InputError(f"{path}: anchors are not used in configurations")
     return document
+
+
+def _refuse_bombs(path: Path, text: str) -> None:
+    """A few lines of aliases stand for gigabytes, and deep nesting exhausts the stack of whoever reads it."""
+    depth = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        line = event.start_mark.line + 1
+        if getattr(event, "anchor", None) is not None:
+            raise InputError(f"{path}:{line}: anchors and aliases are not used in configurations")
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > DEEPEST:
+            raise InputError(f"{path}:{line}: nested more than {DEEPEST} deep")
 
 
 def _apply(document: CommentedMap, override: str) -> None:

@@ -68,7 +68,7 @@ def read_structures(path: Path, any_format: bool = False) -> list[Atoms]:
     if file_format is None and not any_format:
         raise InputError(f"structure file `{path}` has an unknown ending; known are {', '.join(sorted(FORMATS))}")
     try:
-        source = StringIO(lzma.decompress(path.read_bytes()).decode()) if compressed else str(path)
+        source = StringIO(_decompressed(path)) if compressed else str(path)
         read = ase.io.read(source, index=":", format=file_format)
     except FAULTS as error:
         kind = file_format or "any format that ASE knows"
@@ -80,6 +80,15 @@ def read_structures(path: Path, any_format: bool = False) -> list[Atoms]:
         if not len(atoms) or not np.isfinite(atoms.positions).all():
             raise InputError(f"structure file `{path}`, structure {number}: no atoms, or positions that are no numbers")
     return structures
+
+
+def _decompressed(path: Path) -> str:
+    """A few kilobytes of ``.xz`` can stand for gigabytes."""
+    reader = lzma.LZMADecompressor()
+    content = reader.decompress(path.read_bytes(), max_length=LARGEST_FILE)
+    if not reader.eof:
+        raise ValueError(f"it is cut short, or unpacks to more than {LARGEST_FILE} bytes")
+    return content.decode()
 
 
 def read_named(paths: Sequence[Path]) -> list[tuple[str, Atoms]]:

@@ -1,0 +1,148 @@
+"""Faults 20 and 21: a tracking server that is down or broken costs a bounded delay and nothing else."""
+
+import http.server
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from campaign_processes import call, digest, environment, finish, start
+from mlflow import MlflowClient
+
+from searcher.campaign.ledger import Ledger
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "searcher"))
+from results_campaign import build_campaign
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+EXPERIMENT = "surface-searcher"
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+class Broken(http.server.BaseHTTPRequestHandler):
+    """Answers everything with 500."""
+
+    def do_GET(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(500)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_POST = do_PATCH = do_PUT = do_GET
+
+    def log_message(self, *args):
+        """Nothing."""
+
+
+@pytest.fixture(params=["down", "hanging", "500s"])
+def faulty(request):
+    """(kind, port) of a server that is of no use."""
+    if request.param == "down":
+        yield request.param, free_port()
+    elif request.param == "hanging":
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            yield request.param, server.getsockname()[1]
+    else:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Broken)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield request.param, server.server_address[1]
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def oracle(tmp_path_factory):
+    runs = tmp_path_factory.mktemp("whole")
+    finish(runs)
+    return digest(runs)
+
+
+def serve(port, folder):
+    """An MLflow server that answers."""
+    words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    words += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")]
+    log = (folder / "server.log").open("w")
+    process = subprocess.Popen(words, cwd=folder, env=environment(), stdout=log, stderr=log, start_new_session=True)
+    for _ in range(240):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
+                return process
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            assert process.poll() is None, (folder / "server.log").read_text()
+            time.sleep(0.5)
+    raise AssertionError("the server did not start")
+
+
+def complete(client, ledger):
+    """Whether the store holds the campaign and each of its finished iterations once, metrics included."""
+    runs = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    iterations = sorted(int(run.data.tags["searcher.iteration"]) for run in children)
+    for run in children:
+        for name, points in ledger.metrics(int(run.data.tags["searcher.iteration"])).items():
+            history = client.get_metric_history(run.info.run_id, name)
+            assert [(m.step, m.value) for m in history] == points
+    return parent.info.status, iterations
+
+
+def test_the_search_goes_on_and_the_backlog_is_complete_once_the_server_is_back(faulty, oracle, tmp_path, tell):
+    kind, port = faulty
+    uri = f"http://127.0.0.1:{port}"
+    began = time.monotonic()
+    output = finish(tmp_path, "tracking.enabled=true", f"tracking.uri={uri}")
+    seconds = time.monotonic() - began
+    assert "finished, 2 of 2" in output and digest(tmp_path) == oracle
+    code, _, complaint = call("sync-mlflow", tmp_path / "tiny")
+    assert code == 4 and "nothing is lost" in complaint
+    if kind == "down":
+        (tmp_path / "server").mkdir()
+        server = serve(port, tmp_path / "server")
+        try:
+            for _ in range(2):  # a repetition doubles nothing
+                code, _, complaint = call("sync-mlflow", tmp_path / "tiny")
+                assert code == 0, complaint
+            ledger = Ledger(tmp_path / "tiny" / "campaign.db", read_only=True)
+            assert complete(MlflowClient(uri), ledger) == ("FINISHED", [0, 1])
+        finally:
+            os.killpg(server.pid, 9)
+            server.wait()
+    result = f"campaign done in {seconds:.0f} s, equal digest" + ", backlog complete" * (kind == "down")
+    tell(20, f"MLflow {kind}", 1, result)
+
+
+def test_three_first_launches_on_one_new_store_all_succeed(tmp_path, tell):
+    drivers = [start(tmp_path, "tracking.enabled=true", f"name=tiny{i}") for i in range(3)]
+    outputs = [driver.communicate(timeout=600)[0] for driver in drivers]
+    assert [driver.returncode for driver in drivers] == [0, 0, 0], outputs
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
+    assert len(runs) == 9 and {run.info.status for run in runs} == {"FINISHED"}, outputs
+    tell(21, "three first launches on one new store", 3, "all finished and complete in the store")
+
+
+def test_a_locked_store_is_waited_for(tmp_path, amount, tell):
+    folder = tmp_path / "invented"
+    build_campaign(folder, iterations=1, per_arm=2).close()
+    (folder / "campaign.yaml").write_text("name: invented\npotential: {gap: ruo2}\n")
+    assert call("sync-mlflow", folder)[0] == 0
+    store = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None, check_same_thread=False)
+    store.execute("BEGIN EXCLUSIVE")
+    seconds = amount(15, 60)
+    threading.Timer(seconds, lambda: store.execute("ROLLBACK")).start()
+    began = time.monotonic()
+    code, _, complaint = call("sync-mlflow", folder)
+    assert code == 0, complaint
+    assert time.monotonic() - began > seconds - 2
+    tell(21, f"store locked for {seconds} s", 1, "waited for, then complete")
