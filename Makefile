@@ -3,12 +3,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help quickstart test test-full lint ui artifacts clean
+.PHONY: help quickstart test test-full faults lint ui artifacts clean
 
 help:
 	@echo "make quickstart  a small campaign from nothing: new terminations in about ten minutes"
 	@echo "make test        the quick test suite"
 	@echo "make test-full   the slower tests as well"
+	@echo "make faults      every fault in its long form, with the table docs/faults.md (hours)"
 	@echo "make ui          MLflow's pages for the campaigns in runs/"
 	@echo "make artifacts   everything that hangs on the potential, in the right order (hours)"
 
@@ -30,6 +31,9 @@ test: $(STAMP)
 
 test-full: test
 	$(BIN)/pytest -m "slow and not gpu"
+
+faults: $(STAMP)
+	$(BIN)/pytest tests/faults --long-faults
 
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -12,8 +12,11 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
+from relax.relaxation import RelaxationSettings
+from relax.worker import relaxation_settings
 from searcher.config import CampaignConfig
 from searcher.errors import InputError
+from searcher.scoring.validity import ValidityThresholds
 
 LARGEST_FILE = 1_000_000  # bytes
 DEEPEST = 20
@@ -38,9 +41,23 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> CampaignConfig:
     for override in overrides:
         _apply(document, override)
     try:
-        return CampaignConfig.model_validate(_plain(document))
+        config = CampaignConfig.model_validate(_plain(document))
     except ValidationError as error:
         raise InputError("\n".join(_complaint(path, document, issue) for issue in error.errors())) from None
+    for section, check, kind in (
+        ("relaxation", relaxation_settings, RelaxationSettings),
+        ("validity", lambda values: ValidityThresholds(**values), ValidityThresholds),
+    ):
+        values = getattr(config, section)
+        for key in values:
+            if key not in kind.__dataclass_fields__:
+                unknown = {"type": "extra_forbidden", "loc": (section, key)}
+                raise InputError(_complaint(path, document, unknown, sorted(kind.__dataclass_fields__)))
+        try:
+            check(values)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{_where(path, document, [section])}: `{section}`: {error}") from None
+    return config
 
 
 def dump_config(config: CampaignConfig) -> str:
@@ -107,12 +124,12 @@ def _plain(node: Any) -> Any:
     return node
 
 
-def _complaint(path: Path, document: CommentedMap, issue: Any) -> str:
+def _complaint(path: Path, document: CommentedMap, issue: Any, known: Sequence[str] = ()) -> str:
     location = [part for part in issue["loc"] if part != "function-before"]
     name = ".".join(str(part) for part in location)
     where = _where(path, document, location)
     if issue["type"] == "extra_forbidden":
-        known = sorted(_keys_at(CampaignConfig, location[:-1]))
+        known = known or sorted(_keys_at(CampaignConfig, location[:-1]))
         close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
         advice = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(known)}"
         return f"{where}: `{name}` is not a setting; {advice}"

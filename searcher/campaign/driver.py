@@ -7,6 +7,7 @@ from rich.console import Console
 
 from searcher.campaign.campaign import LEDGER, Campaign, open_campaign
 from searcher.campaign.candidate import Gate
+from searcher.campaign.gan_arm import check_settings
 from searcher.campaign.hopping.seeds import hop_for_seeds
 from searcher.campaign.hopping.visited_minima import read_minima
 from searcher.campaign.ledger import Ledger
@@ -46,6 +47,7 @@ def drive(
     """
     if config.budget.wall_time_hours is not None:
         stop_before_wall_time(stop, config.budget.wall_time_hours)
+    check_settings(config)
     campaign = open_campaign(config, stop, extend, forked_from)
     tracker = make_tracker(campaign.folder, config)
     try:

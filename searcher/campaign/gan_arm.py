@@ -49,6 +49,21 @@ def network_settings(config: CampaignConfig, problem: SurfaceProblem) -> Network
         raise InputError(f"`network.settings`: {error}") from None
 
 
+def check_settings(config: CampaignConfig) -> None:
+    """Refuse unknown or unfit settings of networks and training before anything is written.
+
+    Raises
+    ------
+    InputError
+        Naming the setting.
+    """
+    training_settings(config)
+    unknown = sorted(set(config.network.settings) - set(NetworkSettings.__dataclass_fields__))
+    if unknown:
+        known = ", ".join(sorted(NetworkSettings.__dataclass_fields__))
+        raise InputError(f"`network.settings.{unknown[0]}` is not a setting; known here: {known}")
+
+
 def training_settings(config: CampaignConfig) -> TrainingSettings:
     """Settings of one iteration's training.
 

@@ -5,16 +5,36 @@ import signal
 import subprocess
 import sys
 import time
+from threading import Event
 
 import psutil
 import pytest
 
 from searcher.campaign.executor import LocalExecutor
-from searcher.errors import EnvironmentProblem
+from searcher.errors import EnvironmentProblem, StoppedOnRequest
 
 
 def double(payload):
     return {"value": 2 * payload["value"]}
+
+
+HELD = []
+
+
+def leak(payload):
+    """Keeps 160 MiB for ever with each call."""
+    HELD.append(bytearray(160 * 2**20))
+    return {**double(payload), "pid": os.getpid()}
+
+
+def once_killed(payload):
+    """The named task kills its worker at the first attempt; every attempt leaves a file."""
+    attempts = payload["folder"] / str(payload["value"])
+    attempts.mkdir(exist_ok=True)
+    (attempts / str(os.getpid())).touch()
+    if payload["value"] == payload["poisoned"] and len(list(attempts.iterdir())) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return double(payload)
 
 
 def misbehave(payload):
@@ -53,6 +73,33 @@ def test_a_bad_task_fails_alone(executor, kind, failure):
     outcomes = {o.index: o for o in executor.map(misbehave, payloads)}
     assert outcomes[1].result is None and outcomes[1].failure == failure
     assert [outcomes[i].result for i in (0, 2)] == [{"value": 2}, {"value": 6}]
+
+
+def test_only_the_killed_task_is_done_again(executor, tmp_path):
+    payloads = [{"value": i, "poisoned": 2, "folder": tmp_path} for i in range(6)]
+    outcomes = {o.index: o.result for o in executor.map(once_killed, payloads)}
+    assert outcomes == {i: {"value": 2 * i} for i in range(6)}
+    attempts = {int(folder.name): len(list(folder.iterdir())) for folder in tmp_path.iterdir()}
+    assert attempts == {i: 2 if i == 2 else 1 for i in range(6)}
+
+
+def test_a_worker_that_leaks_is_replaced_and_no_task_suffers():
+    executor = LocalExecutor(workers=1, deadline_s=60.0, memory_gib=1.0, tasks_per_worker=50)
+    outcomes = list(executor.map(leak, [{"value": i} for i in range(9)]))
+    executor.close()
+    assert {o.index: o.result and o.result["value"] for o in outcomes} == {i: 2 * i for i in range(9)}
+    assert len({o.result["pid"] for o in outcomes}) > 1
+
+
+def test_failures_after_a_request_to_stop_are_nobodys_fault():
+    stop = Event()
+    executor = LocalExecutor(workers=1, deadline_s=60.0, memory_gib=2.0, tasks_per_worker=50, stop=stop)
+    outcomes = executor.map(misbehave, [{"value": 1}, {"value": 2, "kind": "kill"}, {"value": 3, "kind": "kill"}])
+    assert next(outcomes).result == {"value": 2}
+    stop.set()
+    with pytest.raises(StoppedOnRequest):
+        list(outcomes)
+    executor.close()
 
 
 def test_a_faulty_set_up_ends_the_batch_with_its_message(executor):
