@@ -30,9 +30,11 @@ test: $(STAMP)
 	$(BIN)/pytest -m "not slow and not gpu"
 
 test-full: test
+	$(BIN)/pip install --quiet --requirement requirements-cluster.txt
 	$(BIN)/pytest -m "slow and not gpu"
 
 faults: $(STAMP)
+	$(BIN)/pip install --quiet --requirement requirements-cluster.txt
 	$(BIN)/pytest tests/faults --long-faults
 
 lint: $(STAMP)

@@ -155,12 +155,19 @@ class AcceptanceSection(Settings):
 class ExecutionSection(Settings):
     """Where the work runs."""
 
-    executor: Literal["local", "inline"] = "local"
+    executor: Literal["local", "inline", "dask"] = "local"
+    scheduler: str = Field(default="", description="of `dask`: its address, or the path of its scheduler file")
     workers: PositiveInt = 2
     training_threads: PositiveInt = 2
     deadline_s: PositiveFloat = 900.0
     memory_gib: PositiveFloat = 4.0
     tasks_per_worker: PositiveInt = 50
+
+    @model_validator(mode="after")
+    def _scheduler_named(self) -> "ExecutionSection":
+        if (self.executor == "dask") != bool(self.scheduler):
+            raise ValueError("`scheduler` belongs to `executor: dask`, and `dask` needs one")
+        return self
 
 
 class TrackingSection(Settings):
@@ -225,7 +232,15 @@ class CampaignConfig(Settings):
         return self
 
 
-COSMETIC = ("runs", "tracking", "keep", "budget.iterations", "budget.wall_time_hours", "execution.workers")
+COSMETIC = (
+    "runs",
+    "tracking",
+    "keep",
+    "budget.iterations",
+    "budget.wall_time_hours",
+    "execution.workers",
+    "execution.scheduler",
+)
 """keys that may differ when a campaign is resumed, since no result depends on them"""
 
 

@@ -119,6 +119,13 @@ def make_executor(section: ExecutionSection, stop: Event) -> Executor:
     """The configured way to run tasks."""
     if section.executor == "inline":
         return InlineExecutor(stop)
+    if section.executor == "dask":
+        try:
+            from searcher.campaign.cluster import DaskExecutor  # an extra of the installation
+        except ModuleNotFoundError:
+            raise EnvironmentProblem("`execution.executor: dask` needs the extra `cluster` (distributed)") from None
+
+        return DaskExecutor(section.scheduler, section.deadline_s, section.memory_gib, section.tasks_per_worker, stop)
     return LocalExecutor(section.workers, section.deadline_s, section.memory_gib, section.tasks_per_worker, stop)
 
 

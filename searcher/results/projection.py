@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT_S = 100.0
 """longer than a store is locked by a neighbour's migration"""
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
+LOCKED, LOCKED_AGAIN_S = "database is locked", 2.0
 LARGEST_BATCH = 1000
 LONGEST_PARAMETER = 500
 PARAMETERS_PER_BATCH = 100
@@ -266,6 +268,20 @@ def _log_metrics(client: "MlflowClient", run_id: str, rows: list[tuple[str, int,
         client.log_batch(run_id, metrics=metrics[start : start + LARGEST_BATCH])
 
 
+def _projected(folder: Path, ledger: Ledger, uri: str, experiment: str, status: str) -> bool:
+    """Whether a projection went through; False if somebody had locked the store."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import OperationalError
+
+    try:
+        project(folder, ledger, uri, experiment, status)
+    except (MlflowException, OperationalError) as error:
+        if LOCKED not in str(error):
+            raise
+        return False
+    return True
+
+
 def _tell_without_passwords(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     print(redact(f"{kind.__name__}: {' '.join(str(error).split())}"), file=sys.stderr)
 
@@ -284,7 +300,9 @@ def main(arguments: list[str] | None = None) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.setitimer(signal.ITIMER_REAL, given.limit_s)
     ledger = Ledger(given.folder / "campaign.db", read_only=True)
-    project(given.folder, ledger, given.uri or default_uri(given.folder.parent), given.experiment, given.status)
+    uri = given.uri or default_uri(given.folder.parent)
+    while not _projected(given.folder, ledger, uri, given.experiment, given.status):
+        time.sleep(LOCKED_AGAIN_S)
     ledger.close()
 
 

@@ -18,7 +18,8 @@ def words(*rest):
 
 
 def environment(**more):
-    return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{FAULTS}", "OMP_NUM_THREADS": "1", **more}
+    paths = [str(ROOT), str(FAULTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", **more}
 
 
 def start(runs, *overrides, config=TINY, **more):
