@@ -114,7 +114,9 @@ def _campaign(folder: Path) -> list[Finding]:
         recorded, now = ledger.fact("versions"), versions()
     except SearcherError as error:
         return [Finding("campaign", False, str(error))]
-    differing = [f"{name} was {recorded[name]}, is {now[name]}" for name in now if recorded.get(name) != now[name]]
+    differing = [
+        f"{name} was {recorded[name]}, is {now[name]}" for name in now if recorded.get(name, now[name]) != now[name]
+    ]
     left = holder(folder)
     return [
         Finding("campaign", not found, "; ".join(found) or "nothing is damaged or missing"),

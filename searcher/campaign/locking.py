@@ -14,7 +14,7 @@ from searcher.errors import LockedError
 
 log = logging.getLogger(__name__)
 
-LOCK, HOLDER = ".lock", ".holder"
+LOCK, HOLDER = ".lock", ".driver"
 
 
 class DriverLock:

@@ -123,9 +123,8 @@ def print_status(found: dict[str, Any], console: Console) -> None:
     console.print(f"{heading}, {found['accepted']} accepted, {found['force_calls']:,} force calls", highlight=False)
     disk = found["disk"]
     kinds = ", ".join(f"{kind} {disk[kind] / MIB:.1f}" for kind in disk if kind not in ("total", "free") and disk[kind])
-    console.print(
-        f"{disk['total'] / MIB:.1f} MiB on disk ({kinds}), {disk['free'] / MIB:,.0f} MiB free", highlight=False
-    )
+    total, free = f"{disk['total'] / MIB:.1f} MiB", f"{disk['free'] / MIB:,.0f} MiB"
+    console.print(f"{total} on disk ({kinds}), {free} free", highlight=False, soft_wrap=True)
     table = Table()
     table.add_column("gate")
     for name in found["arms"]:
