@@ -53,7 +53,7 @@ def short(tmp_path_factory):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("seed=2", "`seed` was 1, is 2"),
+        ("seed=3", "`seed` was 2, is 3"),
         ("relaxation.fmax=0.5", "`relaxation.fmax` was 1.0, is 0.5"),
         ("execution.training_threads=2", "`execution.training_threads` was 1, is 2"),
         ("grid.sigma=0.45", "`grid.sigma` was 0.5, is 0.45"),
@@ -119,6 +119,7 @@ def test_a_fork_with_another_surface_is_refused_before_anything_is_written(short
 POTENTIAL = 'from relax.analytic import AnalyticRuO\n\n\nclass Mine(AnalyticRuO):\n    """{0}"""\n'
 
 
+@pytest.mark.slow
 def test_a_potential_changed_behind_its_back_is_refused(tmp_path):
     """In processes of their own: an imported module does not change."""
     module = tmp_path / "my_potential.py"
