@@ -75,8 +75,10 @@ def run(
             raise InputError("`--extend` and `--fork` exclude each other")
         origin = config.runs / config.name
         config = load_config(config_path, [*(overrides or []), *extra, f"name={fork}"])
-        if not origin.is_dir() or fork == origin.name:
-            raise InputError(f"`--fork {fork}` needs another campaign to start from, `{origin}` is none")
+        if fork == origin.name:
+            raise InputError(f"`--fork {fork}` is the name of the campaign itself; choose another")
+        if not origin.is_dir():
+            raise InputError(f"`--fork {fork}` starts from `{origin}`, which does not exist")
     check_inputs(config)
     if dry_run:
         Console().print(f"`{config_path}` is fine; campaign `{config.name}` would go to {config.runs / config.name}")

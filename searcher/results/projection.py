@@ -46,6 +46,7 @@ LOCK_TIMEOUT_S = 100.0
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 LOCKED, LOCKED_AGAIN_S = "database is locked", 2.0
 LARGEST_BATCH = 1000
+LARGEST_ARTIFACT_MIB = 50.0
 LONGEST_PARAMETER = 500
 PARAMETERS_PER_BATCH = 100
 ID_FILE = ".tracking_id"
@@ -196,6 +197,7 @@ def _project_iteration(
     _log_metrics(client, run_id, rows, started)
     client.log_dict(run_id, {name: detail for i, name, detail in ledger.stages() if i == iteration}, "stages.json")
     with _pictures(folder, ledger, iteration, metrics) as drawn:
+        _drop_large(drawn, ledger)
         client.log_artifacts(run_id, str(drawn))
     client.set_tag(run_id, COMPLETE, "all")
     client.set_terminated(run_id, status="FINISHED")
@@ -242,6 +244,7 @@ def _project_campaign(client: "MlflowClient", run_id: str, folder: Path, ledger:
             (drawn / "energy_classes.png").write_bytes(plots.energy_classes(ledger))
             accepted = described(ledger, ledger.candidates(verdict=Verdict.ACCEPTED))
             write_extxyz(drawn / "accepted.extxyz", accepted, chosen_delta_mu_o(ledger))
+        _drop_large(drawn, ledger)
         client.log_artifacts(run_id, str(drawn))
 
 
@@ -266,6 +269,14 @@ def _log_metrics(client: "MlflowClient", run_id: str, rows: list[tuple[str, int,
     metrics = [Metric(name, value, timestamp, step) for name, step, value in rows]
     for start in range(0, len(metrics), LARGEST_BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + LARGEST_BATCH])
+
+
+def _drop_large(drawn: Path, ledger: Ledger) -> None:
+    """Leave out files above `keep.artifact_mib`; they stay in the campaign's folder."""
+    limit = ledger.fact("config", {}).get("keep", {}).get("artifact_mib", LARGEST_ARTIFACT_MIB) * 2**20
+    for path in drawn.iterdir():
+        if path.stat().st_size > limit:
+            path.unlink()
 
 
 def _projected(folder: Path, ledger: Ledger, uri: str, experiment: str, status: str) -> bool:

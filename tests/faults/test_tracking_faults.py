@@ -122,6 +122,38 @@ def test_the_search_goes_on_and_the_backlog_is_complete_once_the_server_is_back(
     tell(20, f"MLflow {kind}", 1, result)
 
 
+def test_two_users_of_one_server_do_not_meet(oracle, tmp_path, tell):
+    (tmp_path / "server").mkdir()
+    port = free_port()
+    server = serve(port, tmp_path / "server")
+    tracked = ("tracking.enabled=true", f"tracking.uri=http://127.0.0.1:{port}")
+    users = [(tmp_path / user, *tracked) for user in ("one", "two")]
+    try:
+        for seconds in (5.0, 9.0):
+            drivers = [start(*user) for user in users]
+            time.sleep(seconds)
+            for driver in drivers:
+                os.killpg(driver.pid, 9)
+                driver.communicate()
+        for user in users:
+            finish(*user)
+        for user in ("one", "two"):
+            assert digest(tmp_path / user) == oracle
+            assert call("sync-mlflow", tmp_path / user / "tiny")[0] == 0
+        client = MlflowClient(f"http://127.0.0.1:{port}")
+        runs = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
+    finally:
+        os.killpg(server.pid, 9)
+        server.wait()
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert [run.info.status for run in parents] == ["FINISHED"] * 2
+    for parent in parents:
+        mine = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+        assert sorted(run.data.tags["searcher.iteration"] for run in mine) == ["0", "1"]
+        assert {run.data.tags["searcher.campaign"] for run in mine} == {parent.data.tags["searcher.campaign"]}
+    tell(25, "two users on one server (sqlite behind it), both killed twice", 4, "no cross-talk, equal digests")
+
+
 def test_three_first_launches_on_one_new_store_all_succeed(tmp_path, tell):
     drivers = [start(tmp_path, "tracking.enabled=true", f"name=tiny{i}") for i in range(3)]
     outputs = [driver.communicate(timeout=600)[0] for driver in drivers]

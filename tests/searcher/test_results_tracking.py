@@ -72,6 +72,17 @@ def test_artifacts_lie_beside_the_runs_without_passwords(projected):
     assert "me:***@host" in stored.read_text()
 
 
+def test_artifacts_above_the_configured_size_stay_at_home(tmp_path):
+    folder = tmp_path / "runs" / "invented"
+    ledger = build_campaign(folder, iterations=1, per_arm=2)
+    config = ledger.fact("config")
+    config["keep"]["artifact_mib"] = 1e-3
+    ledger.set_fact("config", config)
+    uri = default_uri(folder.parent)
+    client, parent = MlflowClient(uri), project(folder, ledger, uri, EXPERIMENT)
+    assert {f.path for f in client.list_artifacts(parent)} & {"campaign.yaml", "funnels.png"} == {"campaign.yaml"}
+
+
 def test_settings_and_provenance_are_recorded(projected):
     _, ledger, client, ids, _ = projected
     run = client.get_run(ids[0])

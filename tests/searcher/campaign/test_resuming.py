@@ -167,6 +167,19 @@ def test_a_second_launch_ends_with_3_and_names_the_holder(short, monkeypatch, ca
     assert holder(folder) is None
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--fork", "tiny"], "the campaign itself"),
+        (["--fork", "other", "--extend"], "exclude each other"),
+        (["--fork", "other", "--set", "name=nowhere"], "which does not exist"),
+    ],
+)
+def test_a_fork_that_makes_no_sense_is_refused(short, monkeypatch, capsys, words, says):
+    code, text = call(monkeypatch, capsys, "run", TINY, "--set", f"runs={short.runs}", *words)
+    assert code == 2 and says in text and not (short.runs / "other").exists()
+
+
 def test_a_stale_lock_of_this_host_is_taken_over(short):
     folder = short.runs / short.name
     (folder / HOLDER).write_text(json.dumps({"pid": 1234, "host": platform.node()}))
