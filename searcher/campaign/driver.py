@@ -1,5 +1,7 @@
 """What a command does with a campaign: run it, keep its projections up to date, train on it."""
 
+import logging
+import sqlite3
 from pathlib import Path
 from threading import Event
 
@@ -25,6 +27,8 @@ from searcher.results.report import write_report
 from searcher.results.status import print_status, status
 from searcher.results.tracking import Tracker, default_uri
 from searcher.structures.files import read_structures, write_compressed
+
+log = logging.getLogger(__name__)
 
 CLOSING_S = 4.0
 """of the time to answer a request to stop: for closing workers and ledger"""
@@ -61,7 +65,7 @@ def drive(
         _end(campaign, tracker, "KILLED", stop.seconds_left() - CLOSING_S)
         raise
     except BaseException:
-        tracker.update("FAILED", FAILED_WAIT_S)
+        _end(campaign, tracker, "FAILED", FAILED_WAIT_S)
         raise
     finally:
         campaign.close()
@@ -135,8 +139,11 @@ def make_tracker(folder: Path, config: CampaignConfig) -> Tracker:
 
 
 def _end(campaign: Campaign, tracker: Tracker, status: str, wait_s: float | None = None) -> None:
-    with campaign.ledger.transaction():
-        campaign.ledger.set_fact("ended", status)
+    try:
+        with campaign.ledger.transaction():
+            campaign.ledger.set_fact("ended", status)
+    except (OSError, sqlite3.Error) as error:  # a full disk may be why it ends
+        log.warning("how the campaign ended could not be recorded: %s", error)
     tracker.update(status, wait_s)
 
 

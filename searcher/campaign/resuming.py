@@ -74,6 +74,7 @@ def resumed(ledger: Ledger, config: CampaignConfig, extend: bool) -> CampaignCon
     changes = {key: change for key, change in changes.items() if change[0] != change[1]}
     record = {"time": time.time(), "host": platform.node(), "pid": os.getpid(), "changes": changes}
     with ledger.transaction():
+        ledger.set_fact("ended", "KILLED")  # unless it ends otherwise and says so
         ledger.set_fact("resumes", [*ledger.fact("resumes", []), record])
         ledger.set_fact("config", config.model_dump(mode="json"))
         if extend:
