@@ -13,6 +13,7 @@ from searcher.campaign.files import write_text
 from searcher.campaign.fingerprints import Fingerprints
 from searcher.campaign.ledger import Ledger
 from searcher.campaign.locking import DriverLock
+from searcher.campaign.provenance import provenance
 from searcher.campaign.resuming import read_origin, refuse_changes, resumed, versions
 from searcher.config import CampaignConfig, ExecutionSection, result_changing
 from searcher.errors import EnvironmentProblem
@@ -140,4 +141,5 @@ def _facts(config: CampaignConfig, hashed: str) -> dict[str, Any]:
         "versions": versions(),
         "threads": config.execution.training_threads,
         "host": platform.node(),
+        "provenance": provenance(),
     }

@@ -1,6 +1,5 @@
 """What may differ when a campaign is taken up again, and how a new one starts from another's archive."""
 
-import os
 import platform
 import time
 from importlib.metadata import version
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from searcher.campaign.ledger import Ledger
+from searcher.campaign.provenance import provenance
 from searcher.config import CampaignConfig, flatten, result_changing
 from searcher.errors import EnvironmentProblem, InputError
 
@@ -72,7 +72,7 @@ def resumed(ledger: Ledger, config: CampaignConfig, extend: bool) -> CampaignCon
     before, now = flatten(ledger.fact("config")), flatten(config.model_dump(mode="json"))
     changes = {key: [before.get(key), now.get(key)] for key in before.keys() | now.keys()}
     changes = {key: change for key, change in changes.items() if change[0] != change[1]}
-    record = {"time": time.time(), "host": platform.node(), "pid": os.getpid(), "changes": changes}
+    record = {"time": time.time(), **provenance(), "changes": changes}
     with ledger.transaction():
         ledger.set_fact("ended", "KILLED")  # unless it ends otherwise and says so
         ledger.set_fact("resumes", [*ledger.fact("resumes", []), record])

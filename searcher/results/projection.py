@@ -165,6 +165,7 @@ def _log_parameters(client: "MlflowClient", run_id: str, ledger: Ledger) -> None
         "searcher.seed": ledger.fact("seed"),
         "searcher.threads": ledger.fact("threads"),
         "searcher.data": _known_hash(ledger),
+        **{f"searcher.{name}": ledger.fact("provenance", {}).get(name) for name in ("git", "job", "system")},
         **{f"version.{name}": value for name, value in ledger.fact("versions", {}).items()},
     }
     client.log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in tags.items() if value is not None])

@@ -218,3 +218,14 @@ def test_retention_keeps_what_resuming_needs_and_removes_the_rest(tmp_path):
 def test_an_iteration_does_not_start_without_free_space(tmp_path):
     with pytest.raises(StorageError, match=r"`keep.free_gib` asks for 1e\+09"):
         run(tiny(tmp_path, "keep.free_gib=1e9"))
+
+
+def test_a_campaign_remembers_code_host_and_job_of_every_start(tmp_path, monkeypatch):
+    config = tiny(tmp_path, "budget.iterations=1")
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    open_campaign(config, Event()).close()
+    monkeypatch.setenv("SLURM_JOB_ID", "4712")
+    campaign = open_campaign(config, Event())
+    first, again = campaign.ledger.fact("provenance"), campaign.ledger.fact("resumes")[-1]
+    campaign.close()
+    assert (first["job"], again["job"]) == ("4711", "4712") and first["host"] == again["host"] == platform.node()
