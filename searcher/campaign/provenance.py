@@ -10,7 +10,7 @@ GIT_S = 5.0
 
 
 def provenance() -> dict[str, str]:
-    """``host``, ``system``, ``pid``; ``job`` under a scheduler; ``git`` in a clone: commit, and whether files differ."""
+    """``host``, ``system``, ``pid``; ``job`` under a scheduler; in a clone ``git`` (commit, changes)."""
     found = {"host": platform.node(), "system": platform.platform(), "pid": str(os.getpid())}
     job = next((os.environ[name] for name in JOB_VARIABLES if os.environ.get(name)), None)
     commit = _git("rev-parse", "HEAD")
