@@ -10,11 +10,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from searcher.cli_results import register
 from searcher.errors import EnvironmentProblem, SearcherError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 potential_app = typer.Typer(no_args_is_help=True, help="Make, check and improve potentials.")
 app.add_typer(potential_app, name="potential")
+register(app)
 
 INTERRUPTED = 130
 

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -87,25 +87,30 @@ def export(
         raise InputError(f"`formats` holds {', '.join(unknown)}; known are {', '.join(WRITERS)}")
     terminations = _chosen(folder, ledger, ids, verdict)
     names = _file_names([t.id for t in terminations])
-    delta_mu_o = chosen_delta_mu_o(ledger)
+    delta_mu_o, surface = chosen_delta_mu_o(ledger), surface_record(ledger)
     out.mkdir(parents=True, exist_ok=True)
     for termination, name in zip(terminations, names, strict=True):
-        atoms = annotated(termination, delta_mu_o)
+        atoms = annotated(termination, delta_mu_o, surface)
         for kind in formats:
             suffix, writer = WRITERS[kind]
             with _replacing(out / f"{name}{suffix}") as draft:
                 writer(draft, atoms)
-    write_extxyz(out / "combined.extxyz", terminations, delta_mu_o)
+    write_extxyz(out / "combined.extxyz", terminations, delta_mu_o, surface)
     _write_tables(out, terminations, delta_mu_o)
     selection = "named one by one" if ids is not None else f"verdict: {verdict}"
     _write_readme(out, ledger, selection, names, formats)
     return out
 
 
-def write_extxyz(path: Path, terminations: Sequence[Termination], delta_mu_o: float) -> None:
+def write_extxyz(
+    path: Path,
+    terminations: Sequence[Termination],
+    delta_mu_o: float,
+    surface: Mapping[str, str | float] | None = None,
+) -> None:
     """All structures in one file; an empty file if there are none."""
     with _replacing(path) as draft:
-        write(draft, [annotated(t, delta_mu_o) for t in terminations], format="extxyz")
+        write(draft, [annotated(t, delta_mu_o, surface) for t in terminations], format="extxyz")
 
 
 def write_accepted_db(folder: Path, ledger: Ledger) -> Path:
@@ -121,8 +126,31 @@ def write_accepted_db(folder: Path, ledger: Ledger) -> Path:
     return path
 
 
-def annotated(termination: Termination, delta_mu_o: float) -> Atoms:
-    """A copy of the structure with its record in `info` and its energy as a single-point result."""
+def surface_record(ledger: Ledger) -> dict[str, str | float]:
+    """What a structure's energy is measured against, with units in the names: enough to recompute its γ."""
+    template, references = ledger.fact("template") or {}, ledger.fact("references") or {}
+    record: dict[str, str | float] = {"facet": _facet(ledger)}
+    for key, name, source in (
+        ("gamma_bottom_eV_per_A2", "gamma_bottom", template),
+        ("energy_bulk_eV", "energy_bulk", references),
+        ("half_energy_o2_eV", "half_energy_o2", references),
+    ):
+        if name in source:
+            record[key] = float(source[name])
+    return record
+
+
+def annotated(termination: Termination, delta_mu_o: float, surface: Mapping[str, str | float] | None = None) -> Atoms:
+    """A copy of the structure with its record in `info` and its energy as a single-point result.
+
+    Parameters
+    ----------
+    termination : Termination
+    delta_mu_o : float
+        In eV.
+    surface : mapping, optional
+        As `surface_record` gives it.
+    """
     atoms = termination.atoms.copy()
     row = termination.row(delta_mu_o)
     kept = (
@@ -131,6 +159,7 @@ def annotated(termination: Termination, delta_mu_o: float) -> Atoms:
         "energy_class", "kappa", "nearest",
     )  # fmt: skip
     atoms.info = {"candidate": termination.id, **{key: row[key] for key in kept if row[key] is not None}}
+    atoms.info |= surface or {}
     if termination.energy is not None:
         atoms.calc = SinglePointCalculator(atoms, energy=termination.energy)
     return atoms
