@@ -100,6 +100,9 @@ def diagram(
     half_energy_o2: HalfO2 = None,
     gamma_bottom: GammaBottom = None,
     wulff: Annotated[float | None, typer.Option(help="Also the crystal's shape at this Δμ_O in eV.")] = None,
+    symmetric: Annotated[
+        bool, typer.Option("--symmetric", help="Mirror one-sided slabs of files and relax them first.")
+    ] = False,
     picture: Annotated[Path | None, typer.Option(help="Write the diagram (.png).")] = None,
     workers: Workers = CORES,
     as_json: AsJson = False,
@@ -111,6 +114,8 @@ def diagram(
 
     schemes: dict[str, float] = {}
     if _all_folders(sources):
+        if symmetric:
+            raise InputError("`--symmetric` needs structure files; `searcher export` writes a campaign's")
         found = diagrams.diagram_of_runs(sources, delta_mu_range)
     else:
         from searcher.structures.files import read_named
@@ -119,7 +124,7 @@ def diagram(
         energies = _energies(potential, arguments, o2_reference, (energy_bulk, half_energy_o2), workers)
         bottom = None if gamma_bottom is None else gamma_bottom * MEV
         try:
-            found = diagrams.diagram_of_files(named, energies, facet, bottom, delta_mu_range)
+            found = diagrams.diagram_of_files(named, energies, facet, bottom, delta_mu_range, symmetric)
         finally:
             energies.close()
         schemes = energies.o2_schemes() if found.references else {}

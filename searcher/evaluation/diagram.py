@@ -14,6 +14,7 @@ from searcher.campaign.candidate import Verdict
 from searcher.campaign.ledger import Ledger
 from searcher.errors import InputError
 from searcher.evaluation.energies import Energies, EnergyReferences, lines_of
+from searcher.evaluation.symmetric import relaxed_symmetric
 from searcher.scoring.thermodynamics import (
     DELTA_MU_O_RANGE,
     Line,
@@ -80,8 +81,11 @@ def diagram_of_files(
     facet: str | None = None,
     gamma_bottom: float | None = None,
     delta_mu_range: tuple[float, float] | None = None,
+    symmetric: bool = False,
 ) -> Diagram:
     """γ(Δμ_O) of slabs from files; bulk, metal and O2 among them give the references.
+
+    With `symmetric` one-sided slabs are mirrored and relaxed first, so that γ needs no lower face of another slab.
 
     Raises
     ------
@@ -90,6 +94,10 @@ def diagram_of_files(
     """
     structures = file_structures(named, facet)
     slabs = [s for s in structures if s.role == "slab"]
+    notes: list[str] = []
+    if symmetric:
+        slabs, notes = relaxed_symmetric(slabs, energies.potential, energies.executor)
+    computed = {slab.id for slab in slabs if symmetric and slab.faces == "symmetric"}
     kept: list[EnergyReferences] = []
 
     def references() -> EnergyReferences:
@@ -100,7 +108,7 @@ def diagram_of_files(
     lines = lines_of(slabs, energies, references, gamma_bottom)
     known = {s.facet for s in slabs if s.facet is not None}
     only = known.pop() if len(known) == 1 else None
-    members, notes = [], []
+    members = []
     for slab, (line, source) in zip(slabs, lines, strict=True):
         if line is None:
             notes.append(
@@ -108,12 +116,13 @@ def diagram_of_files(
                 "face (`--facet` or `--gamma-bottom`)"
             )
             continue
-        members.append(Member(slab.id, slab.facet or only, line, source))
+        origin = "potential" if slab.id in computed else source
+        members.append(Member(slab.id, slab.facet or only, line, origin))
         if slab.faces == "mean":
             notes.append(f"`{slab.id}` has two different faces: its γ is their mean")
     if not members:
         raise InputError("the files hold no slab with a surface energy" + "".join(f"\n{note}" for note in notes))
-    if kept and kept[0].source == "potential" and any(source == "file" for _, source in lines):
+    if kept and kept[0].source == "potential" and any(m.source == "file" for m in members):
         notes.append("energies are those of the files, bulk and O2 those of the potential: they must be the same one's")
     chosen, source = DELTA_MU_O_RANGE, "default"
     if delta_mu_range is not None:

@@ -77,7 +77,7 @@ class Energies:
     ) -> None:
         self._make_executor = executor
         self._executor: Executor | None = None
-        self._potential = potential
+        self.potential = potential
         self._o2_reference = o2_reference
         self._given = given
         self._measured: dict[str, References] = {}
@@ -120,7 +120,7 @@ class Energies:
         """Crystal, metal and molecule by the potential."""
         if metal not in self._measured:
             bulk = Crystal(metal).bulk()
-            payload = {"potential": self._potential.as_dict(), "bulk": _arrays(bulk), "metal_structure": "hcp"}
+            payload = {"potential": self.potential.as_dict(), "bulk": _arrays(bulk), "metal_structure": "hcp"}
             self._measured[metal] = References(**self._single(reference_task, payload))
         return self._measured[metal]
 
@@ -130,7 +130,7 @@ class Energies:
         chunks = [missing[i : i + CHUNK] for i in range(0, len(missing), CHUNK)]
         found: list[tuple[float | None, str]] = [(s.energy, "file") for s in structures]
         payloads = [
-            {"potential": self._potential.as_dict(), "structures": [_arrays(structures[n].atoms) for n in chunk]}
+            {"potential": self.potential.as_dict(), "structures": [_arrays(structures[n].atoms) for n in chunk]}
             for chunk in chunks
         ]
         if not payloads:
@@ -171,7 +171,7 @@ class Energies:
         if (facet, metal) not in self._bottoms:
             found = self.measured(metal)
             slab = bottom_slab(Crystal(metal, found.a, found.c, found.u), facet)
-            payload = {"potential": self._potential.as_dict(), "structures": [_arrays(slab)]}
+            payload = {"potential": self.potential.as_dict(), "structures": [_arrays(slab)]}
             energy = float(self._single(evaluate_task, payload)["energies"][0])
             n_metal = int(np.count_nonzero(slab.numbers != 8))
             area = float(slab.cell[0, 0] * slab.cell[1, 1])

@@ -18,9 +18,10 @@ from searcher.evaluation.diagram import as_record, diagram_of_files, with_o2_sch
 from searcher.evaluation.energies import Energies
 from searcher.evaluation.scores import score
 from searcher.evaluation.wulff import wulff_shape
-from searcher.scoring.thermodynamics import Line, delta_mu_o, temperature_at
+from searcher.scoring.thermodynamics import Line, delta_mu_o, excess_oxygen, temperature_at
 from searcher.structures.crystal import Crystal
 from searcher.structures.slabs import faces_are_equal, file_structures, infer_facet
+from searcher.structures.symmetric import symmetrised
 from searcher.structures.templates import seed_structures
 
 TABLE = 5e-3  # the published κ are given to this
@@ -29,8 +30,9 @@ RELAXED_O_CUS = 1.70  # Å above its Ru
 ANALYTIC = "relax.analytic:AnalyticRuO"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def energies():
+    """By the analytic potential, in this process; measured references are kept for all tests."""
     return Energies(InlineExecutor, PotentialSpec("calculator", import_path=ANALYTIC))
 
 
@@ -79,7 +81,12 @@ def test_a_record_has_every_key_and_json_types(build_slab, energies):
     assert json.loads(json.dumps(records, allow_nan=False)) == records
     at_half = {record["id"]: record["gamma"] for record in records}
     assert at_half["br"] == pytest.approx(71.0, abs=1e-3)  # meV/Å², stoichiometric: at any Δμ_O
-    assert not energies.used_potential
+
+
+def test_a_potential_is_not_asked_for_what_files_hold(build_slab):
+    own = Energies(InlineExecutor, PotentialSpec("calculator", import_path=ANALYTIC))
+    diagram_of_files([*published(build_slab), *reference_structures()], own)
+    assert not own.used_potential
 
 
 def test_classes_survive_a_shift_of_atomic_energies_and_a_supercell(build_slab, energies):
@@ -223,6 +230,38 @@ def test_commands_on_files(call, tmp_path, build_slab):
     assert (tmp_path / "diagram.png").read_bytes().startswith(b"\x89PNG")
     code, out, _ = call("diagram", "slabs.extxyz", "--energy-bulk", ENERGY_BULK, "--half-energy-o2", HALF_O2)
     assert code == 0 and "-1.000" in out
+
+
+@pytest.mark.parametrize("facet", ["001", "100", "101", "110", "111"])
+def test_symmetrised_slabs_have_two_equal_faces(facet):
+    for atoms in seed_structures(Crystal(), facet, (1, 1)).values():
+        slab = symmetrised(atoms, int((atoms.get_tags() == 0).sum()))
+        assert faces_are_equal(slab, 1e-3)
+        one, both = (excess_oxygen({"Ru": n[44], "O": n[8]}) for n in map(count, (atoms, slab)))
+        assert both == 2 * one  # the lower face of a one-sided slab is stoichiometric
+        assert slab.cell[2, 2] - np.ptp(slab.positions[:, 2]) >= 12.0
+
+
+def count(atoms):
+    return np.bincount(atoms.numbers, minlength=45)
+
+
+def test_relaxed_symmetric_slabs(energies):
+    seeds = seed_structures(Crystal(), "110", (1, 1))
+    found = diagram_of_files(list(seeds.items()), energies, symmetric=True)
+    assert not found.notes and {member.source for member in found.members} == {"potential"}
+    slopes = {member.id: member.line.slope for member in found.members}
+    area = 4.4968 / np.sqrt(2) * 2 * 3.1049
+    assert slopes["110-O-rich"] == pytest.approx(-1 / area)
+    assert slopes["110-O-poor"] == pytest.approx(1 / area)
+
+
+def test_layers_that_are_no_crystal_cannot_be_mirrored():
+    atoms = seed_structures(Crystal(), "110", (1, 1))["110-O-rich"]
+    n_frozen = int((atoms.get_tags() == 0).sum())
+    atoms.positions[:n_frozen] += np.random.default_rng(1).normal(0, 0.3, (n_frozen, 3))
+    with pytest.raises(InputError, match="not cut from a rutile crystal"):
+        symmetrised(atoms, n_frozen)
 
 
 @pytest.mark.parametrize(
