@@ -130,17 +130,24 @@ def report(run_folder: RunPath) -> None:
 def export(
     run_folder: RunPath,
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
-    formats: Annotated[list[str] | None, typer.Option("--format", help="extxyz, cif or poscar; repeatable.")] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="extxyz, cif, poscar, db; vasp, espresso, gpaw for DFT inputs; repeatable."),
+    ] = None,
     ids: Annotated[list[str] | None, typer.Option("--id", help="Only these candidates; repeatable.")] = None,
+    symmetric: Annotated[
+        bool, typer.Option("--symmetric", help="DFT inputs of slabs with two equal faces, not one-sided ones.")
+    ] = False,
+    kpoint_length: Annotated[float, typer.Option(help="k-points times cell length in Å, for DFT inputs.")] = 24.0,
 ) -> None:
     """Write accepted terminations for other programs."""
     from searcher.campaign.campaign import LEDGER
     from searcher.campaign.ledger import Ledger
     from searcher.results.export import export as export_structures
 
-    chosen = tuple(formats) if formats else ("extxyz", "cif", "poscar")
+    chosen = tuple(formats) if formats else ("extxyz", "cif", "poscar", "db")
     ledger = Ledger(run_folder / LEDGER, read_only=True)
-    print(export_structures(run_folder, ledger, out, chosen, ids))
+    print(export_structures(run_folder, ledger, out, chosen, ids, symmetric=symmetric, kpoint_length=kpoint_length))
 
 
 @app.command("sync-mlflow")

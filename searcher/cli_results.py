@@ -41,6 +41,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
     for command in (score, diagram):
         app.command()(command)
+    app.command("import")(import_results)
 
 
 def score(
@@ -148,6 +149,33 @@ def diagram(
         print(f"({facet_share['facet']}) {facet_share['id']}: {100 * facet_share['share']:.1f} % of the surface")
     for text in found.notes:
         _note(text)
+
+
+def import_results(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A campaign's folder.")],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER…|FILE…", help="What `searcher export` wrote, or structure files.")
+    ],
+    label: Annotated[str, typer.Option(help="What these calculations are called.")] = "DFT",
+    training: Annotated[
+        Path | None, typer.Option(help="Write finished frames with forces here (.extxyz), to fit a potential to.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read DFT results back: their states, γ beside the potential's, and a new ranking."""
+    missing = [source for source in sources if not source.exists()]
+    if missing:
+        raise InputError(f"`{missing[0]}` does not exist")
+    if training is not None and not training.parent.is_dir():
+        raise InputError(f"`--training` is `{training}` but the folder `{training.parent}` does not exist")
+    from searcher.results.dft_results import import_results as read_back
+    from searcher.results.dft_results import print_comparison
+
+    found = read_back(run_folder, sources, label, training)
+    if as_json:
+        print(json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False))
+    else:
+        print_comparison(found, Console())
 
 
 def _checked_axes(

@@ -87,7 +87,7 @@ def open_campaign(config: CampaignConfig, stop: Event) -> Campaign:
     spec, hashed = potential_spec(config)
     folder = campaign_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = _lock(folder)
+    lock = lock_folder(folder)
     try:
         path = folder / LEDGER
         if path.exists():
@@ -121,7 +121,7 @@ def write_text(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _lock(folder: Path) -> FileLock:
+def lock_folder(folder: Path) -> FileLock:
     lock = FileLock(folder / ".lock")
     holder = folder / ".holder"
     try:

@@ -69,6 +69,7 @@ class FileStructure:
 
     @property
     def info(self) -> Mapping[str, Any]:
+        """What the file says beside the atoms."""
         return self.atoms.info
 
 
