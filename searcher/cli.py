@@ -121,9 +121,15 @@ def report(run_folder: RunPath) -> None:
     """Write report.html."""
     from searcher.campaign.campaign import LEDGER
     from searcher.campaign.ledger import Ledger
+    from searcher.cli_results import CORES, make_executor
     from searcher.results.report import write_report
 
-    print(write_report(run_folder, Ledger(run_folder / LEDGER, read_only=True)))
+    ledger = Ledger(run_folder / LEDGER, read_only=True)
+    executor = make_executor(CORES)
+    try:
+        print(write_report(run_folder, ledger, executor))
+    finally:
+        executor.close()
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
@@ -238,13 +237,11 @@ def _energies(
     except PotentialError as error:
         raise EnvironmentProblem(str(error)) from None
     pair = None if given[0] is None or given[1] is None else (given[0], given[1])
-    return Energies(_executor(workers), spec, o2_reference, pair)
+    return Energies(lambda: make_executor(workers), spec, o2_reference, pair)
 
 
-def _executor(workers: int) -> "Callable[[], Executor]":
-    def make() -> "Executor":
-        from searcher.campaign.executor import LocalExecutor
+def make_executor(workers: int) -> "Executor":
+    """Isolated processes for energies and SOAP vectors."""
+    from searcher.campaign.executor import LocalExecutor
 
-        return LocalExecutor(workers, DEADLINE_S, MEMORY_GIB, TASKS_PER_WORKER, Event())
-
-    return make
+    return LocalExecutor(workers, DEADLINE_S, MEMORY_GIB, TASKS_PER_WORKER, Event())
