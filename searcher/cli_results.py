@@ -38,7 +38,7 @@ Workers = Annotated[int, typer.Option(min=1, help="Processes for energies and SO
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
-    for command in (score, diagram):
+    for command in (score, diagram, compare):
         app.command()(command)
     app.command("import")(import_results)
 
@@ -175,6 +175,34 @@ def import_results(
         print(json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False))
     else:
         print_comparison(found, Console())
+
+
+def compare(
+    run_folders: Annotated[list[Path], typer.Argument(metavar="RUN RUN…", help="Folders of campaigns.")],
+    kappa_min: Annotated[float | None, typer.Option(help="The same below this κ; otherwise the first run's.")] = None,
+    merged: Annotated[
+        Path | None, typer.Option(help="Write every termination once (.extxyz.xz), for `known:` of a new campaign.")
+    ] = None,
+    workers: Workers = CORES,
+    as_json: AsJson = False,
+) -> None:
+    """Campaigns beside each other: funnels, envelopes, shared and distinct terminations."""
+    if merged is not None and not merged.parent.is_dir():
+        raise InputError(f"`--merged` is `{merged}` but the folder `{merged.parent}` does not exist")
+    from searcher.results import comparison
+    from searcher.structures.files import write_compressed
+
+    executor = make_executor(workers)
+    try:
+        record = comparison.compare(run_folders, executor, kappa_min)
+        if merged is not None:
+            write_compressed(merged, comparison.merged(run_folders, executor, kappa_min))
+    finally:
+        executor.close()
+    if as_json:
+        print(json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False))
+    else:
+        comparison.print_compared(record, Console())
 
 
 def _checked_axes(

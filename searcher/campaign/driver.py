@@ -38,6 +38,7 @@ def drive(config: CampaignConfig, stop: Event, console: Console) -> None:
         problem = run_campaign(campaign, console, lambda campaign, iteration: _project(campaign, tracker))
         _count_withheld(campaign, problem, console)
         _project(campaign, tracker)
+        write_report(campaign.folder, campaign.ledger, campaign.executor)
         tracker.update("FINISHED")
         print_status(status(campaign.folder, campaign.ledger), console)
         console.print(f"report: {campaign.folder / 'report.html'}")
