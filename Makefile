@@ -3,12 +3,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help quickstart test test-full lint ui artifacts clean
+.PHONY: help quickstart test test-full lint docs ui artifacts clean
 
 help:
 	@echo "make quickstart  a small campaign from nothing: new terminations in about ten minutes"
 	@echo "make test        the quick test suite"
 	@echo "make test-full   the slower tests as well"
+	@echo "make docs        the documentation as HTML; every warning is an error"
 	@echo "make ui          MLflow's pages for the campaigns in runs/"
 	@echo "make artifacts   everything that hangs on the potential, in the right order (hours)"
 
@@ -34,6 +35,10 @@ test-full: test
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(STAMP)
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 ui: $(STAMP)
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///runs/mlflow.db

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ase import Atoms
 
@@ -14,9 +14,6 @@ from searcher.results.description import describe_candidate
 from searcher.results.export import annotated, surface_record
 from searcher.results.status import status
 from searcher.results.terminations import Termination, chosen_delta_mu_o, describe, described
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def open_run(folder: str | Path) -> "Run":
@@ -98,8 +95,8 @@ class Run:
         windows: list[dict[str, Any]] = as_record(self.diagram(), pressures)["windows"]
         return windows
 
-    def plot_diagram(self, pressure: float = 1.0) -> "Figure":
-        """The diagram as a matplotlib figure, with a temperature axis at a pressure in bar."""
+    def plot_diagram(self, pressure: float = 1.0) -> Any:
+        """The diagram as a `matplotlib.figure.Figure`, with a temperature axis at a pressure in bar."""
         from searcher.results.plots import diagram_figure
 
         found = self.diagram()

@@ -1,8 +1,9 @@
 """Novelty against large archives: bounds from few coordinates discard almost everything, the exact κ decides the rest.
 
-A normalised SOAP vector p is split into its part in a subspace, q = Vᵀp, and the rest, of length r = √(1 − |q|²). For
-two vectors |p·p'| ≤ |q·q'| + r·r', so that the kernel has an upper and κ a lower bound. A known structure whose bound
-already exceeds the exact κ of another one cannot be the nearest: no known structure passes as novel.
+A normalised SOAP vector p is split into its part in a subspace, q = Vᵀp, and the rest, of length r = √(1 − q·q). For
+two vectors the amount of p·p' is at most that of q·q' plus r·r', so that the kernel has an upper and κ a lower bound. A
+known structure whose bound already exceeds the exact κ of another one cannot be the nearest: no known structure passes
+as novel.
 """
 
 from collections.abc import Callable, Iterable, Sequence
