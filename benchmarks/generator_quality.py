@@ -63,6 +63,7 @@ def measure(campaign: Campaign, problem: SurfaceProblem, warm_start: Path, n: in
     features = {name: np.array([mean_vector(v, problem.soap) for v in rows]) for name, rows in vectors.items()}
     distance, floor = frechet_beside_floor(features["train"], features["holdout"], features["decoded"])
     density, coverage = density_coverage(features["holdout"], features["decoded"])
+    density_floor, coverage_floor = density_coverage(features["holdout"], features["train"])
     excess = [problem.excess_oxygen_per_area(atoms) for atoms in valid]
     unique = greedy_unique(vectors["valid"], campaign.config.acceptance.kappa_min, excess)
     return {
@@ -75,6 +76,8 @@ def measure(campaign: Campaign, problem: SurfaceProblem, warm_start: Path, n: in
         "frechet_ratio": distance / floor,
         "density": density,
         "coverage": coverage,
+        "density_of_train": density_floor,
+        "coverage_by_train": coverage_floor,
     }
 
 

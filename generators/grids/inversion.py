@@ -26,6 +26,10 @@ class BackmappingSettings:
     doubtful, certain : float
         Shares of a channel's median amplitude. Below the first there is no atom, above the second there is one; in
         between ∫ρ decides.
+    integral_decides : bool
+        Of atoms beyond those that ∫ρ counts the weakest are none, however strong. For grids of a generator, whose
+        integral is learned and whose atoms may be smeared over several peaks; else ∫ρ is compared with the typical
+        amplitude, so that grids may be scaled.
     merge_distance : float
         Atoms of one species nearer than this many σ are one atom.
     conflict_distance : float
@@ -48,6 +52,7 @@ class BackmappingSettings:
     min_amplitude: float = 0.25
     doubtful: float = 0.35
     certain: float = 0.6
+    integral_decides: bool = False
     merge_distance: float = 2.0
     conflict_distance: float = 1.0
     r2_min: float = 0.3
@@ -159,6 +164,10 @@ def _settled_atoms(
         if len(pending) == 0:
             break
     atoms.present &= ~overcrowded[:, None]
+    if settings.integral_decides:
+        strength = torch.where(atoms.present, atoms.amplitudes, -torch.inf)
+        place = torch.argsort(torch.argsort(strength, dim=1, descending=True, stable=True), dim=1)
+        atoms.present &= place < counts.round()[:, None]
     return atoms.squeezed(max(1, int(atoms.present.sum(dim=1).max()))), overcrowded
 
 

@@ -79,7 +79,7 @@ class NetworkSettings:
     condition_method: str = "embedding"
     condition_size: int = 16
     critic_condition: str = "projection"
-    latent: int = 128
+    latent: int = 64
     generator_channels: tuple[int, ...] = (128, 64)
     generator_refinements: int = 0
     generator_output: str = "doubling"

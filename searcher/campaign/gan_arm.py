@@ -68,6 +68,7 @@ def backmapping_settings(config: CampaignConfig, problem: SurfaceProblem) -> Bac
     oxygen = limits.o_o_overlap if limits.accept_molecular_o else limits.o_o_molecular
     return BackmappingSettings(
         r2_min=config.grid.min_r2,
+        integral_decides=True,
         merge_distance=max(default.merge_distance, oxygen / config.grid.sigma),
         conflict_distance=max(default.conflict_distance, CONFLICT_SHARE * limits.metal_o_min),
     )

@@ -205,7 +205,10 @@ def found_atoms(
                 panel.set_title(title, fontsize=9)
                 panel.set_xlabel(f"{'xyz'[across]} / Å")
                 panel.set_ylabel(f"{'xyz'[up]} / Å")
-            distance = np.abs(own[:, normal] - plane)
+            offset = own[:, normal] - plane
+            if spec.periodic[normal]:
+                offset -= spec.lengths[normal] * np.round(offset / spec.lengths[normal])
+            distance = np.abs(offset)
             for reach, style in ((1.0, {"marker": "o", "facecolors": "none"}), (2.0, {"marker": "."})):
                 shown = own[(distance <= reach * spec.sigma) & (distance > (reach - 1.0) * spec.sigma - 1e-9)]
                 axes[row, 2 * pair].scatter(shown[:, across], shown[:, up], s=34, edgecolors=OKABE_ITO[5], **style)

@@ -188,6 +188,20 @@ def test_two_atoms_of_one_species_on_one_site_are_one():
     np.testing.assert_allclose(decoded.positions[0], position + np.array([0.25, 0.0, 0.0]), atol=0.02)
 
 
+def test_where_the_integral_decides_a_smeared_atom_is_one():
+    numbers, positions = termination(3)
+    oxygen = np.flatnonzero(numbers == 8)[0]
+    rest = grids_of([(np.delete(numbers, oxygen), np.delete(positions, oxygen, axis=0))])
+    whole = grids_of([(numbers, positions)])
+    displaced = positions.copy()
+    displaced[oxygen] += np.array([0.9, 0.9, 0.4])  # 1.3 Å, beyond what is merged
+    smeared = rest + 0.65 * (whole - rest) + 0.65 * (grids_of([(numbers, displaced)]) - rest)
+    (by_integral,) = backmap(smeared, SPEC, BackmappingSettings(integral_decides=True))
+    assert len(by_integral.numbers) == len(numbers)
+    (by_amplitude,) = backmap(smeared, SPEC)
+    assert len(by_amplitude.numbers) == len(numbers) + 1
+
+
 def test_unreadable_grids_have_reasons():
     good = grids_of([termination(0)])
     broken = good.clone()
