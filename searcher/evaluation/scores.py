@@ -12,6 +12,7 @@ from rich.table import Table
 from searcher.campaign.fingerprints import Fingerprints
 from searcher.errors import InputError
 from searcher.evaluation.energies import Energies, EnergyReferences, lines_of, recorded_references
+from searcher.scoring.archive_index import ArchiveIndex
 from searcher.scoring.descriptors import LocalVectors, SoapSettings
 from searcher.scoring.energy_classes import EnergyClasses
 from searcher.scoring.novelty import EXCESS_TOLERANCE, KnownSet, pair_kappa
@@ -21,6 +22,8 @@ from searcher.structures.slabs import FileStructure, file_structures
 
 MEV = 1000.0
 DIGITS = 6
+LARGE_ARCHIVE = 2000  # known structures above which bounds are looked at before every one of them
+KappaOf = Callable[[LocalVectors], tuple[float, str | None]]
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,16 @@ def score(
     lines = lines_of(slabs, energies, references, settings.gamma_bottom)
     known_lines = lines_of(known_slabs, energies, references, settings.gamma_bottom)
     vectors = _describe([*slabs, *known_slabs], energies)
+    known_vectors = vectors[len(slabs) :]
+    pools: dict[str | None, KappaOf | None] = {}
     records = []
     for number, structure in enumerate(slabs):
         fits = [n for n, other in enumerate(known_slabs) if _same_facet(structure, other)]
+        if structure.facet not in pools:
+            pools[structure.facet] = _kappa_to([(n, v) for n in fits if (v := known_vectors[n]) is not None])
         line, source = lines[number]
         peers = {known_slabs[n].id: pair[0] for n in fits if (pair := known_lines[n])[0] is not None}
-        record = _novelty(structure, vectors[number], {n: (known_slabs[n], vectors[len(slabs) + n]) for n in fits})
+        record = _novelty(structure, vectors[number], pools[structure.facet], known_slabs, known_vectors)
         record |= _energy(line, source, {key: known for key, known in peers.items() if known}, settings)
         record |= _validity(structure, settings)
         same = record["kappa"] is not None and max(record["kappa"], record["kappa_reverse"]) <= settings.kappa_min
@@ -175,31 +182,47 @@ def _excess(structure: FileStructure) -> float:
         return float("nan")
 
 
+def _kappa_to(known: Sequence[tuple[int, LocalVectors]]) -> KappaOf | None:
+    """A function that gives the smallest κ to known structures, and the number of the nearest; None without any."""
+    if not known:
+        return None
+    if len(known) > LARGE_ARCHIVE:
+        index = ArchiveIndex((str(number), vectors) for number, vectors in known)
+
+        def nearest_of_many(query: LocalVectors) -> tuple[float, str | None]:
+            (found,) = index.nearest([query])
+            return found.kappa, found.id
+
+        return nearest_of_many
+    pool = KnownSet()
+    for number, vectors in known:
+        pool.add(str(number), vectors, 0.0)
+    return pool.kappa
+
+
 def _novelty(
     structure: FileStructure,
     vectors: LocalVectors | None,
-    known: Mapping[int, tuple[FileStructure, LocalVectors | None]],
+    kappa_to: KappaOf | None,
+    known: Sequence[FileStructure],
+    known_vectors: Sequence[LocalVectors | None],
 ) -> dict[str, Any]:
     scope = "free" if structure.n_frozen else "all"
     record: dict[str, Any] = {"kappa": None, "nearest": None, "kappa_reverse": None, "kappa_faces": None}
     record |= {"atoms": scope, "equal_excess": False}
-    pool = KnownSet()
-    for number, (_, described) in known.items():
-        if described is not None:
-            pool.add(str(number), described, 0.0)
-    if vectors is None or not len(pool):
+    if vectors is None or kappa_to is None:
         return record
     free = _free(structure, vectors)
-    kappa, nearest = pool.kappa(free)
-    other, described = known[int(str(nearest))]
-    assert described is not None  # only described structures are in the pool
+    kappa, nearest = kappa_to(free)
+    other, described = known[int(str(nearest))], known_vectors[int(str(nearest))]
+    assert described is not None  # only described structures are compared with
     record |= {"kappa": round(kappa, DIGITS), "nearest": other.id}
     record["kappa_reverse"] = round(pair_kappa(_free(other, described), vectors), DIGITS)
     record["equal_excess"] = abs(_excess(structure) - _excess(other)) <= EXCESS_TOLERANCE
     if scope == "all":
         z = structure.atoms.positions[:, 2]
         halves = (np.flatnonzero(z <= z.mean()), np.flatnonzero(z > z.mean()))
-        record["kappa_faces"] = [round(pool.kappa(vectors.subset(half))[0], DIGITS) for half in halves]
+        record["kappa_faces"] = [round(kappa_to(vectors.subset(half))[0], DIGITS) for half in halves]
     return record
 
 
