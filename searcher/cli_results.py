@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
 
 from searcher.errors import InputError
 
@@ -36,16 +37,40 @@ O2Reference = Annotated[str, typer.Option(help="raw or fitted: ½E(O2) of the po
 Workers = Annotated[int, typer.Option(min=1, help="Processes for energies and SOAP vectors.")]
 
 
+class SeveralAgainst(TyperCommand):
+    """Lets ``FILE… --against FILE FILE …`` name several known files after one option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat the option before each of the words that follow it, where structures to score stand first."""
+        if args and not args[0].startswith("-"):
+            args = repeated_option(args, "--against")
+        return super().parse_args(ctx, args)
+
+
+def repeated_option(words: list[str], option: str) -> list[str]:
+    """``--option a b --other c`` as ``--option a --option b --other c``."""
+    found: list[str] = []
+    inside = False
+    for word in words:
+        if word.startswith("-"):
+            inside = word == option
+        elif inside and found[-1] != option:
+            found.append(option)
+        found.append(word)
+    return found
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
-    for command in (score, diagram, compare):
+    app.command(cls=SeveralAgainst)(score)
+    for command in (diagram, compare):
         app.command()(command)
     app.command("import")(import_results)
 
 
 def score(
     files: Files,
-    against: Annotated[list[Path], typer.Option(help="What is known; repeatable, one or more files.")],
+    against: Annotated[list[Path], typer.Option(help="What is known: one or more files.")],
     delta_mu_o: Annotated[float, typer.Option(help="Δμ_O in eV per O atom at which γ and class are told.")] = -0.5,
     kappa_min: Annotated[float, typer.Option(help="Novel above this κ.")] = 0.075,
     facet: Facet = None,

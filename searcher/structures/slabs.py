@@ -1,8 +1,10 @@
 """What a structure from a file is: a slab with a facet and faces, or bulk, metal or molecule to refer energies to."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -34,7 +36,7 @@ class FileStructure:
     Attributes
     ----------
     id : str
-        What the file calls it, else the file's name with a number.
+        What the file calls it, else the file's name without its ending, with it and a number if the file holds several.
     atoms : ase.Atoms
         A slab is in one piece, not periodic along z, its frozen atoms first.
     role : {"slab", "bulk", "metal", "oxygen"}
@@ -112,8 +114,14 @@ def faces_are_equal(atoms: Atoms, tolerance: float = FACE_TOLERANCE) -> bool:
 
 def _ids(named: Sequence[tuple[str, Atoms]]) -> list[str]:
     given = [next((str(atoms.info[key]) for key in ID_KEYS if key in atoms.info), "") for _, atoms in named]
-    names = [own or name for own, (name, _) in zip(given, named, strict=True)]
-    repeated = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
+    files = [name.rpartition(" #")[0] for name, _ in named]
+    of_file = Counter(files)
+    alone = [bool(file) and of_file[file] == 1 for file in files]
+    names = [
+        own or (Path(file).name.partition(".")[0] if single else name)
+        for own, file, single, (name, _) in zip(given, files, alone, named, strict=True)
+    ]
+    repeated = {name for name, count in Counter(names).items() if count > 1}
     seen: dict[str, int] = {}
     ids = []
     for name in names:

@@ -48,7 +48,7 @@
       box.dataset.placed = "yes";
     }
     viewer.zoomTo();
-    viewer.zoom(1.5);
+    viewer.zoom(1.25);
     viewer.render();
   };
   const words = { wood: "cell", coverages: "coverage", vacancies: "vacancies below", coordination: "neighbours: atoms",

@@ -245,6 +245,17 @@ def test_commands_on_files(call, tmp_path, build_slab):
     assert code == 0 and "-1.000" in out
 
 
+def test_several_known_files_after_one_option(call, tmp_path, build_slab):
+    for name, atoms in published(build_slab):
+        write(tmp_path / f"{name}.extxyz", atoms)
+    references = ("--energy-bulk", ENERGY_BULK, "--half-energy-o2", HALF_O2, "--workers", "1", "--json")
+    code, out, _ = call("score", "cus.extxyz", "--against", "ru.extxyz", "br.extxyz", *references)
+    (record,) = json.loads(out)
+    assert code == 0 and record["nearest"] in ("ru", "br")
+    again = call("score", "--against", "ru.extxyz", "--against", "br.extxyz", "cus.extxyz", *references)
+    assert json.loads(again[1]) == [record]
+
+
 @pytest.mark.parametrize("facet", ["001", "100", "101", "110", "111"])
 def test_symmetrised_slabs_have_two_equal_faces(facet):
     for atoms in seed_structures(Crystal(), facet, (1, 1)).values():
