@@ -63,6 +63,18 @@ def test_importing_the_package_loads_nothing_heavy():
     assert found.stdout.strip() == "[]"
 
 
+def test_every_cell_of_the_tutorial_runs(tmp_path, monkeypatch, capsys):
+    build_campaign(tmp_path / "runs" / "quickstart", name="quickstart", iterations=1)
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((Path(__file__).parents[2] / "docs" / "tutorial.ipynb").read_text(encoding="utf-8"))
+    names: dict = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    assert len(names["table"]) == len(names["found"]) > 0 and names["figure"].axes
+    assert "meV/Å²" in capsys.readouterr().out
+
+
 def test_equal_campaigns_share_everything(folders):
     record = compare(folders, InlineExecutor())
     assert json.loads(json.dumps(record, allow_nan=False)) == record
