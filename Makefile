@@ -3,13 +3,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help quickstart test test-full faults lint ui artifacts clean
+.PHONY: help quickstart test test-full faults lint docs ui artifacts clean
 
 help:
 	@echo "make quickstart  a small campaign from nothing: new terminations in about ten minutes"
 	@echo "make test        the quick test suite"
 	@echo "make test-full   the slower tests as well"
 	@echo "make faults      every fault in its long form, with the table docs/faults.md (hours)"
+	@echo "make docs        the documentation as HTML; every warning is an error"
 	@echo "make ui          MLflow's pages for the campaigns in runs/"
 	@echo "make artifacts   everything that hangs on the potential, in the right order (hours)"
 
@@ -40,6 +41,10 @@ faults: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(STAMP)
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 ui: $(STAMP)
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///runs/mlflow.db

@@ -10,11 +10,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from searcher.cli_results import register
 from searcher.errors import EnvironmentProblem, InputError, SearcherError, StorageError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 potential_app = typer.Typer(no_args_is_help=True, help="Make, check and improve potentials.")
 app.add_typer(potential_app, name="potential")
+register(app)
 
 INTERRUPTED = 130
 STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
@@ -144,26 +146,39 @@ def report(run_folder: RunPath) -> None:
     """Write report.html."""
     from searcher.campaign.campaign import LEDGER
     from searcher.campaign.ledger import Ledger
+    from searcher.cli_results import CORES, make_executor
     from searcher.results.report import write_report
 
-    print(write_report(run_folder, Ledger(run_folder / LEDGER, read_only=True)))
+    ledger = Ledger(run_folder / LEDGER, read_only=True)
+    executor = make_executor(CORES)
+    try:
+        print(write_report(run_folder, ledger, executor))
+    finally:
+        executor.close()
 
 
 @app.command()
 def export(
     run_folder: RunPath,
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
-    formats: Annotated[list[str] | None, typer.Option("--format", help="extxyz, cif or poscar; repeatable.")] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="extxyz, cif, poscar, db; vasp, espresso, gpaw for DFT inputs; repeatable."),
+    ] = None,
     ids: Annotated[list[str] | None, typer.Option("--id", help="Only these candidates; repeatable.")] = None,
+    symmetric: Annotated[
+        bool, typer.Option("--symmetric", help="DFT inputs of slabs with two equal faces, not one-sided ones.")
+    ] = False,
+    kpoint_length: Annotated[float, typer.Option(help="k-points times cell length in Å, for DFT inputs.")] = 24.0,
 ) -> None:
     """Write accepted terminations for other programs."""
     from searcher.campaign.campaign import LEDGER
     from searcher.campaign.ledger import Ledger
     from searcher.results.export import export as export_structures
 
-    chosen = tuple(formats) if formats else ("extxyz", "cif", "poscar")
+    chosen = tuple(formats) if formats else ("extxyz", "cif", "poscar", "db")
     ledger = Ledger(run_folder / LEDGER, read_only=True)
-    print(export_structures(run_folder, ledger, out, chosen, ids))
+    print(export_structures(run_folder, ledger, out, chosen, ids, symmetric=symmetric, kpoint_length=kpoint_length))
 
 
 @app.command("sync-mlflow")

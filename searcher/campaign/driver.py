@@ -58,6 +58,7 @@ def drive(
         problem = run_campaign(campaign, console, lambda campaign, iteration: _project(campaign, tracker))
         _count_withheld(campaign, problem, console)
         _project(campaign, tracker)
+        write_report(campaign.folder, campaign.ledger, campaign.executor)
         _end(campaign, tracker, "FINISHED")
         print_status(status(campaign.folder, campaign.ledger), console)
         console.print(f"report: {campaign.folder / 'report.html'}")

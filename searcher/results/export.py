@@ -5,7 +5,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,8 +17,16 @@ from ase.io import write
 
 from searcher.campaign.candidate import Verdict
 from searcher.campaign.ledger import Ledger
+from searcher.campaign.problem import template_settings
+from searcher.config import CampaignConfig
 from searcher.errors import InputError
+from searcher.results.description import describe_candidate
+from searcher.results.dft_inputs import KPOINT_LENGTH, Job, oxygen_molecule, write_jobs
+from searcher.results.dft_inputs import WRITERS as DFT_WRITERS
 from searcher.results.terminations import Termination, chosen_delta_mu_o, describe, described
+from searcher.structures.crystal import Crystal
+from searcher.structures.symmetric import symmetrised
+from searcher.structures.templates import bottom_slab
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._+-]")
 README = """\
@@ -29,7 +37,8 @@ Surface: rutile oxide of {metal}, facet ({facet}), {repeat} cell, potential {pot
 
 table.csv, table.json   one row per structure; units are in the column names
 combined.extxyz         all structures in one file, in the order of the table
-
+descriptions.json       Wood's notation, coverages, coordination, layer spacings, layer group, provenance
+{more}
 Reading the table
   gamma               surface energy of the upper face in meV/Å² (1 meV/Å² = 0.016022 J/m²) at the oxygen chemical
                       potential in column delta_mu_o_eV: per O atom, relative to half an O2 molecule at 0 K. At another
@@ -45,6 +54,10 @@ Geometry
   stoichiometric; z is the surface normal. extxyz keeps the periodicity of the surface (x and y). POSCAR and CIF are
   periodic in z as well, with the same vacuum; a dipole correction along z belongs to a DFT run of them. POSCAR lists
   the metal before oxygen. extxyz rounds to 1e-8 Å, CIF to 1e-5 of a cell length or better, POSCAR to 1e-16 of it.
+
+DFT inputs, if there are any, use PBE and the lattice of the potential, so that strain cancels. reference-bulk,
+  reference-O2 and reference-bottom (the lower face, as cut) are what surface energies are measured against. Run them in
+  their folders; then `searcher import RUN FOLDER` reads what is there: sent, running, done or failed, and DFT's γ.
 """
 
 
@@ -55,6 +68,8 @@ def export(
     formats: Sequence[str] = ("extxyz", "cif", "poscar"),
     ids: Sequence[str] | None = None,
     verdict: str = Verdict.ACCEPTED,
+    symmetric: bool = False,
+    kpoint_length: float = KPOINT_LENGTH,
 ) -> Path:
     """Write structures, tables and a README into a folder, which is made if it is missing.
 
@@ -65,10 +80,15 @@ def export(
     ledger : Ledger
     out : pathlib.Path
         Files of the same names in it are replaced.
-    formats : sequence of {"extxyz", "cif", "poscar"}
+    formats : sequence of {"extxyz", "cif", "poscar", "db", "vasp", "espresso", "gpaw"}
+        The last three are inputs of DFT codes, with those of the references.
     ids : sequence of str, optional
         Candidates to write, whatever their verdict; otherwise all of `verdict`.
     verdict : str
+    symmetric : bool
+        DFT inputs of slabs with two equal faces instead of one-sided ones.
+    kpoint_length : float
+        Number of k-points times cell length in Å.
 
     Returns
     -------
@@ -82,47 +102,137 @@ def export(
     StorageError
         If a candidate or structure is missing or damaged.
     """
-    unknown = [name for name in formats if name not in WRITERS]
+    unknown = [name for name in formats if name not in FORMATS]
     if unknown:
-        raise InputError(f"`formats` holds {', '.join(unknown)}; known are {', '.join(WRITERS)}")
+        raise InputError(f"`formats` holds {', '.join(unknown)}; known are {', '.join(FORMATS)}")
     terminations = _chosen(folder, ledger, ids, verdict)
     names = _file_names([t.id for t in terminations])
-    delta_mu_o = chosen_delta_mu_o(ledger)
+    delta_mu_o, surface = chosen_delta_mu_o(ledger), surface_record(ledger)
     out.mkdir(parents=True, exist_ok=True)
     for termination, name in zip(terminations, names, strict=True):
-        atoms = annotated(termination, delta_mu_o)
-        for kind in formats:
+        atoms = annotated(termination, delta_mu_o, surface)
+        for kind in (name for name in formats if name in WRITERS):
             suffix, writer = WRITERS[kind]
             with _replacing(out / f"{name}{suffix}") as draft:
                 writer(draft, atoms)
-    write_extxyz(out / "combined.extxyz", terminations, delta_mu_o)
+    write_extxyz(out / "combined.extxyz", terminations, delta_mu_o, surface)
     _write_tables(out, terminations, delta_mu_o)
+    _write_descriptions(out, ledger, terminations)
+    if "db" in formats:
+        _write_db(out / "terminations.db", ledger, terminations)
+    for code in (name for name in formats if name in DFT_CODES):
+        named = dict(zip(names, terminations, strict=True))
+        write_jobs(out / code, code, dft_structures(ledger, named, symmetric), _campaign_record(ledger), kpoint_length)
     selection = "named one by one" if ids is not None else f"verdict: {verdict}"
     _write_readme(out, ledger, selection, names, formats)
     return out
 
 
-def write_extxyz(path: Path, terminations: Sequence[Termination], delta_mu_o: float) -> None:
+def write_extxyz(
+    path: Path,
+    terminations: Sequence[Termination],
+    delta_mu_o: float,
+    surface: Mapping[str, str | float] | None = None,
+) -> None:
     """All structures in one file; an empty file if there are none."""
     with _replacing(path) as draft:
-        write(draft, [annotated(t, delta_mu_o) for t in terminations], format="extxyz")
+        write(draft, [annotated(t, delta_mu_o, surface) for t in terminations], format="extxyz")
 
 
 def write_accepted_db(folder: Path, ledger: Ledger) -> Path:
     """`accepted.db` in the campaign's folder, an ASE database of what was accepted; replaced as a whole."""
-    path = folder / "accepted.db"
-    delta_mu_o = chosen_delta_mu_o(ledger)
+    return _write_db(folder / "accepted.db", ledger, described(ledger, ledger.candidates(verdict=Verdict.ACCEPTED)))
+
+
+def _write_db(path: Path, ledger: Ledger, terminations: Sequence[Termination]) -> Path:
+    delta_mu_o, surface = chosen_delta_mu_o(ledger), surface_record(ledger)
     with _replacing(path) as draft, ase.db.connect(draft, type="db", append=False, use_lock_file=False) as database:
-        for termination in described(ledger, ledger.candidates(verdict=Verdict.ACCEPTED)):
-            atoms = annotated(termination, delta_mu_o)
+        for termination in terminations:
+            atoms = annotated(termination, delta_mu_o, surface)
             row = {**atoms.info, "facet": f"({_facet(ledger)})"}
             atoms.info = {}
             database.write(atoms, key_value_pairs=row)
     return path
 
 
-def annotated(termination: Termination, delta_mu_o: float) -> Atoms:
-    """A copy of the structure with its record in `info` and its energy as a single-point result."""
+def dft_structures(
+    ledger: Ledger, terminations: Mapping[str, Termination], symmetric: bool
+) -> dict[str, tuple[Job, Atoms]]:
+    """What DFT has to compute for the γ of some terminations: slabs, bulk, O2, and the lower face of one-sided slabs.
+
+    All at the campaign's lattice, so that the strain against DFT's own cancels between slab and bulk.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    terminations : mapping of file name to Termination
+    symmetric : bool
+        Slabs with two equal faces, not relaxed, instead of one-sided ones with frozen layers.
+
+    Raises
+    ------
+    InputError
+        If the campaign has no lattice yet, or a slab has no centre of inversion.
+    """
+    references, config = ledger.fact("references") or {}, ledger.fact("config", {})
+    if "a" not in references:
+        raise InputError("the campaign has recorded no lattice yet: DFT inputs need its bulk and its lower face")
+    metal = config.get("material", {}).get("metal", "Ru")
+    crystal = Crystal(metal, references["a"], references["c"], references["u"])
+    found: dict[str, tuple[Job, Atoms]] = {}
+    for name, one in terminations.items():
+        slab = symmetrised(one.atoms, one.n_frozen) if symmetric else one.atoms
+        found[name] = (Job(one.id, "slab", name, symmetric), three_dimensional_slab(slab))
+    found["reference-bulk"] = (Job("bulk", "bulk", "reference-bulk"), crystal.bulk())
+    found["reference-O2"] = (Job("O2", "oxygen", "reference-O2"), oxygen_molecule())
+    if not symmetric:
+        bottom = bottom_slab(crystal, _facet(ledger), template_settings(CampaignConfig(**config)))
+        found["reference-bottom"] = (Job("bottom", "bottom", "reference-bottom"), three_dimensional_slab(bottom))
+    return found
+
+
+def three_dimensional_slab(atoms: Atoms) -> Atoms:
+    """As `three_dimensional`, without periodicity along z, so that k-points are counted for a surface."""
+    slab = three_dimensional(atoms)
+    slab.pbc = (True, True, False)
+    return slab
+
+
+def _campaign_record(ledger: Ledger) -> dict[str, str]:
+    return {"campaign": str(ledger.fact("name")), "facet": _facet(ledger), "potential": str(ledger.fact("potential"))}
+
+
+def _write_descriptions(out: Path, ledger: Ledger, terminations: Sequence[Termination]) -> None:
+    records = [describe_candidate(ledger, termination) for termination in terminations]
+    with _replacing(out / "descriptions.json") as draft:
+        draft.write_text(json.dumps(records, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def surface_record(ledger: Ledger) -> dict[str, str | float]:
+    """What a structure's energy is measured against, with units in the names: enough to recompute its γ."""
+    template, references = ledger.fact("template") or {}, ledger.fact("references") or {}
+    record: dict[str, str | float] = {"facet": _facet(ledger)}
+    for key, name, source in (
+        ("gamma_bottom_eV_per_A2", "gamma_bottom", template),
+        ("energy_bulk_eV", "energy_bulk", references),
+        ("half_energy_o2_eV", "half_energy_o2", references),
+    ):
+        if name in source:
+            record[key] = float(source[name])
+    return record
+
+
+def annotated(termination: Termination, delta_mu_o: float, surface: Mapping[str, str | float] | None = None) -> Atoms:
+    """A copy of the structure with its record in `info` and its energy as a single-point result.
+
+    Parameters
+    ----------
+    termination : Termination
+    delta_mu_o : float
+        In eV.
+    surface : mapping, optional
+        As `surface_record` gives it.
+    """
     atoms = termination.atoms.copy()
     row = termination.row(delta_mu_o)
     kept = (
@@ -131,6 +241,7 @@ def annotated(termination: Termination, delta_mu_o: float) -> Atoms:
         "energy_class", "kappa", "nearest",
     )  # fmt: skip
     atoms.info = {"candidate": termination.id, **{key: row[key] for key in kept if row[key] is not None}}
+    atoms.info |= surface or {}
     if termination.energy is not None:
         atoms.calc = SinglePointCalculator(atoms, energy=termination.energy)
     return atoms
@@ -185,6 +296,24 @@ WRITERS: dict[str, tuple[str, Callable[[Path, Atoms], None]]] = {
 }
 
 
+DFT_CODES = tuple(DFT_WRITERS)
+FORMATS = (*WRITERS, "db", *DFT_CODES)
+FORMAT_NOTES = {
+    "db": """\
+terminations.db         an ASE database of the same: `ase db terminations.db`, `ase gui terminations.db`
+""",
+    "vasp": """\
+vasp/NAME/              INCAR, KPOINTS, POSCAR; add POTCAR, metal before oxygen as in POSCAR
+""",
+    "espresso": """\
+espresso/NAME/          espresso.pwi; pseudopotentials as espresso/pseudo/Ru.UPF and so on; write to espresso.pwo
+""",
+    "gpaw": """\
+gpaw/NAME/              structure.extxyz and run.py, for `gpaw python run.py`
+""",
+}
+
+
 def _write_tables(out: Path, terminations: Sequence[Termination], delta_mu_o: float) -> None:
     rows = [termination.row(delta_mu_o) for termination in terminations]
     with _replacing(out / "table.json") as draft:
@@ -199,8 +328,11 @@ def _write_tables(out: Path, terminations: Sequence[Termination], delta_mu_o: fl
 def _write_readme(out: Path, ledger: Ledger, selection: str, names: Sequence[str], formats: Sequence[str]) -> None:
     template = ledger.fact("template") or {}
     config = ledger.fact("config", {})
-    suffixes = ", ".join(WRITERS[kind][0] for kind in formats)
+    files = [kind for kind in formats if kind in WRITERS]
+    suffixes = ", ".join(WRITERS[kind][0] for kind in files)
+    notes = [text for name, text in FORMAT_NOTES.items() if name in formats]
     text = README.format(
+        more="".join(notes),
         name=ledger.fact("name"),
         count=len(names),
         selection=selection,
@@ -208,7 +340,7 @@ def _write_readme(out: Path, ledger: Ledger, selection: str, names: Sequence[str
         facet=_facet(ledger),
         repeat="×".join(str(n) for n in template.get("repeat", ())),
         potential=ledger.fact("potential"),
-        listing=f"NAME{{{suffixes}}}   one structure each, NAME is the candidate's id" if formats else "",
+        listing=f"NAME{{{suffixes}}}   one structure each, NAME is the candidate's id" if files else "",
     )
     with _replacing(out / "README.txt") as draft:
         draft.write_text(text, encoding="utf-8")

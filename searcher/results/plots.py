@@ -64,12 +64,12 @@ def funnels(ledger: Ledger) -> bytes:
     return _png(figure)
 
 
-def diagram(
+def diagram_figure(
     lines: Mapping[str, Line],
     reference: Sequence[str],
     delta_mu_range: tuple[float, float],
     pressure: float = 1.0,
-) -> bytes:
+) -> "Figure":
     """γ(Δμ_O) with the lower envelope; a second axis gives the temperature in O2 gas.
 
     Parameters
@@ -99,7 +99,17 @@ def diagram(
     axes.set(xlim=delta_mu_range, ylabel="γ / meV Å⁻²")
     axes.set_xlabel(r"$\Delta\mu_\mathrm{O}$ / eV per O atom, relative to ½ O₂ at 0 K")
     _temperature_axis(axes, delta_mu_range, pressure)
-    return _png(figure)
+    return figure
+
+
+def diagram(
+    lines: Mapping[str, Line],
+    reference: Sequence[str],
+    delta_mu_range: tuple[float, float],
+    pressure: float = 1.0,
+) -> bytes:
+    """`diagram_figure` as PNG."""
+    return _png(diagram_figure(lines, reference, delta_mu_range, pressure))
 
 
 def energy_classes(ledger: Ledger) -> bytes:

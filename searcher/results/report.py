@@ -4,7 +4,7 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from searcher.campaign.candidate import Candidate, Verdict
+from searcher.campaign.executor import Executor
 from searcher.campaign.ledger import Ledger
 from searcher.config import flatten
 from searcher.results import plots, svg
 from searcher.results.redaction import redact
+from searcher.results.report_data import example_pictures, page_data
+from searcher.results.soap_map import mean_vectors, principal_axes
 from searcher.results.status import FUNNEL_COLUMNS, status, yield_per_thousand
 from searcher.results.terminations import MEV, Termination, chosen_delta_mu_o, described, reference_labels
 from searcher.scoring.thermodynamics import DELTA_MU_O_RANGE, Line, lower_envelope
@@ -28,7 +31,7 @@ MOST_POINTS = 400
 PRESSURES = (1.0, 1e-10)  # bar
 
 
-def write_report(folder: Path, ledger: Ledger) -> Path:
+def write_report(folder: Path, ledger: Ledger, executor: Executor | None = None) -> Path:
     """Write ``report.html`` into the campaign's folder and return its path.
 
     Parameters
@@ -37,18 +40,20 @@ def write_report(folder: Path, ledger: Ledger) -> Path:
         The campaign's.
     ledger : Ledger
         Read only will do.
+    executor : Executor, optional
+        Computes what the map of likeness still lacks; without one, the map shows what was computed before.
     """
     path = folder / "report.html"
     draft = path.with_name(path.name + ".new")
     with draft.open("w", encoding="utf-8") as stream:
-        stream.write(render(folder, ledger))
+        stream.write(render(folder, ledger, executor))
         stream.flush()
         os.fsync(stream.fileno())
     draft.replace(path)
     return path
 
 
-def render(folder: Path, ledger: Ledger) -> str:
+def render(folder: Path, ledger: Ledger, executor: Executor | None = None) -> str:
     """The report as text."""
     environment = Environment(
         loader=PackageLoader("searcher.results", "templates"),
@@ -63,7 +68,10 @@ def render(folder: Path, ledger: Ledger) -> str:
     metal = ledger.fact("config", {}).get("material", {}).get("metal", "Ru")
     style = _asset("report.css") + svg.element_colours({s: atomic_numbers[s] for s in ("O", metal)})
     script = _asset("report.js")
-    terminations = described(ledger, _tabled(ledger))
+    viewer = _asset("vendor/3Dmol-min.js")
+    tabled = _tabled(ledger)
+    terminations = described(ledger, tabled)
+    places = _places(folder, ledger, tabled, executor)
     delta_mu_range = _delta_mu_range(ledger)
     context = {
         "status": found,
@@ -87,11 +95,15 @@ def render(folder: Path, ledger: Ledger) -> str:
         "loss_names": _loss_names(ledger),
         "slices": _slices(folder),
         "reasons": _reasons(found),
+        "examples": example_pictures(ledger),
+        "map": _map(places, tabled, terminations, list(found["arms"])),
+        "data": page_data(ledger, terminations, places),
+        "viewer": Markup(viewer),
         "withheld": ledger.fact("withheld", []),
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "style": Markup(style),
         "script": Markup(script),
-        "policy": _policy(style, script),
+        "policy": _policy(style, script, viewer),
     }
     return environment.get_template("report.html").render(context)
 
@@ -100,11 +112,11 @@ def _asset(name: str) -> str:
     return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
 
 
-def _policy(style: str, script: str) -> str:
+def _policy(style: str, *scripts: str) -> str:
     """Nothing from outside, and no script or style but the page's own."""
-    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
+    hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(t.encode()).digest()).decode()}'" for t in (style, *scripts)]
     return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
+        f"default-src 'none'; img-src data:; style-src {hashes[0]}; script-src {' '.join(hashes[1:])}; "
         "base-uri 'none'; form-action 'none'"
     )
 
@@ -152,6 +164,27 @@ def _windows(ledger: Ledger, delta_mu_range: tuple[float, float]) -> list[dict[s
     labels = reference_labels(ledger)
     windows = lower_envelope(lines, delta_mu_range)
     return [{"id": w.id, "label": labels.get(w.id, w.id), "start": w.start, "stop": w.stop} for w in windows]
+
+
+def _places(
+    folder: Path, ledger: Ledger, tabled: Sequence[Candidate], executor: Executor | None
+) -> dict[str, tuple[float, float]]:
+    keys = {c.id: c.relaxed for c in tabled if c.relaxed is not None}
+    on_axes = principal_axes(mean_vectors(folder, ledger, list(keys.values()), executor))
+    return {name: on_axes[key] for name, key in keys.items() if key in on_axes}
+
+
+def _map(
+    places: Mapping[str, tuple[float, float]],
+    tabled: Sequence[Candidate],
+    terminations: Sequence[Termination],
+    arms: Sequence[str],
+) -> Markup:
+    formulas = {one.id: one.free_formula for one in terminations}
+    shown = {c.id: c for c in tabled if c.id in places}
+    kinds = {name: SEED if c.arm not in arms else f"arm{arms.index(c.arm) % 6}" for name, c in shown.items()}
+    titles = {name: f"{c.label or name}, {formulas[name]}" for name, c in shown.items()}
+    return svg.scatter(places, kinds, titles)
 
 
 def _loss_names(ledger: Ledger) -> list[str]:

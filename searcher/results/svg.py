@@ -80,6 +80,39 @@ def diagram(curves: Sequence[Curve], delta_mu_range: tuple[float, float], pressu
     return Markup("".join(parts))
 
 
+def scatter(places: Mapping[str, tuple[float, float]], kinds: Mapping[str, str], titles: Mapping[str, str]) -> Markup:
+    """Points with ``data-id`` and a title each, on axes without meaning beyond nearness.
+
+    Parameters
+    ----------
+    places : mapping of id to (x, y)
+    kinds : mapping of id to str
+        Class of the style sheet.
+    titles : mapping of id to str
+    """
+    if not places:
+        return Markup("")
+    points = np.array(list(places.values()))
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = 0.05 * np.maximum(high - low, 1e-9)
+    axes = Axes((low[0] - margin[0], high[0] + margin[0]), (low[1] - margin[1], high[1] + margin[1]))
+    parts = [_open("terminations by likeness: near points are alike", "map")]
+    width, height = WIDTH - LEFT - RIGHT, HEIGHT - BOTTOM - axes.top
+    parts.append(f'<rect class="frame" x="{LEFT}" y="{axes.top}" width="{width}" height="{height}"/>')
+    parts.append(
+        f'<text class="label" x="{LEFT + width / 2}" y="{HEIGHT - 22}">first principal axis of the SOAP vectors</text>'
+        f'<text class="label" transform="translate(44,{axes.top + height / 2:.1f}) rotate(-90)">second</text>'
+    )
+    for name, place in places.items():
+        x, y = axes.place(*place)
+        parts.append(
+            f'<circle class="point {escape(kinds[name])}" data-id="{escape(name)}" cx="{x:.1f}" cy="{y:.1f}" r="5">'
+            f"<title>{escape(titles[name])}</title></circle>"
+        )
+    parts.append("</svg>")
+    return Markup("".join(parts))
+
+
 def curves_over_steps(series: Mapping[str, Sequence[tuple[float, float]]], boundaries: Sequence[float]) -> Markup:
     """Metrics against training steps; boundaries are the steps at which an iteration ends."""
     finite = {name: [(s, v) for s, v in points if math.isfinite(v)] for name, points in series.items()}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from scipy.optimize import brentq
 
 OXYGEN = "O"
 DELTA_MU_O_RANGE = (-1.68, 0.0)
@@ -143,6 +144,27 @@ def delta_mu_o(temperature: float, pressure: float = 1.0) -> float:
     entropy = a * math.log(t) + b * t + c * t**2 / 2 + d * t**3 / 3 - e / (2 * t**2) + g  # J/(mol K)
     standard = 0.5 * (enthalpy - t * entropy) * KILOJOULE_PER_MOLE
     return standard + 0.5 * BOLTZMANN * temperature * math.log(pressure)
+
+
+def temperature_at(delta_mu: float, pressure: float = 1.0) -> float | None:
+    """Temperature in K at which O2 gas has a chemical potential: the inverse of `delta_mu_o`.
+
+    Parameters
+    ----------
+    delta_mu : float
+        Δμ_O in eV.
+    pressure : float
+        In bar.
+
+    Returns
+    -------
+    float or None
+        None outside of 100 to 6000 K.
+    """
+    highest = SHOMATE_O2[-1][0]
+    if not delta_mu_o(highest, pressure) <= delta_mu <= delta_mu_o(LOWEST_TEMPERATURE, pressure):
+        return None
+    return float(brentq(lambda t: delta_mu_o(t, pressure) - delta_mu, LOWEST_TEMPERATURE, highest, xtol=1e-6))
 
 
 def delta_mu_o_range(formation_energy: float) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
+import ase.db
 import ase.io
 import numpy as np
 from ase import Atoms
@@ -69,7 +70,7 @@ def read_structures(path: Path, any_format: bool = False) -> list[Atoms]:
         raise InputError(f"structure file `{path}` has an unknown ending; known are {', '.join(sorted(FORMATS))}")
     try:
         source = StringIO(_decompressed(path)) if compressed else str(path)
-        read = ase.io.read(source, index=":", format=file_format)
+        read = _of_database(path) if file_format == "db" else ase.io.read(source, index=":", format=file_format)
     except FAULTS as error:
         kind = file_format or "any format that ASE knows"
         raise InputError(f"structure file `{path}` cannot be read as {kind}: {error}") from None
@@ -89,6 +90,17 @@ def _decompressed(path: Path) -> str:
     if not reader.eof:
         raise ValueError(f"it is cut short, or unpacks to more than {LARGEST_FILE} bytes")
     return content.decode()
+
+
+def _of_database(path: Path) -> list[Atoms]:
+    """Rows of an ASE database with their key–value pairs in `info`, which ASE's reader leaves out."""
+    found = []
+    with ase.db.connect(path, type="db", use_lock_file=False) as database:
+        for row in database.select():
+            atoms = row.toatoms()
+            atoms.info |= row.key_value_pairs
+            found.append(atoms)
+    return found
 
 
 def read_named(paths: Sequence[Path]) -> list[tuple[str, Atoms]]:

@@ -47,7 +47,7 @@ def build_campaign(folder: Path, name: str = "invented", iterations: int = 2, pe
                 "area": template.area,
                 "n_frozen": template.n_frozen,
             },
-            "references": {"energy_bulk": -25.0, "half_energy_o2": -4.9},
+            "references": {"energy_bulk": -25.0, "half_energy_o2": -4.9, "a": 4.4968, "c": 3.1049, "u": 0.3053},
         },
     )
     (folder / "campaign.yaml").write_text(f"name: {name}\n", encoding="utf-8")

@@ -6,9 +6,78 @@
   const rows = table ? [...table.tBodies[0].rows] : [];
   const byId = new Map(rows.map((row) => [row.dataset.id, row]));
 
+  const points = new Map([...document.querySelectorAll(".point")].map((point) => [point.dataset.id, point]));
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const box = document.getElementById("viewer");
+  let viewer = null;
+
+  // images beyond the cell, so that a surface looks like one
+  const shifts = [[0, 0], [1, 0], [0, 1], [1, 1]];
+  const atomsOf = (structure) => structure.n.map((number, index) => ({
+    element: data.elements[number],
+    at: structure.p.slice(3 * index, 3 * index + 3),
+    frozen: index < structure.f,
+  }));
+  const show = (id) => {
+    const structure = data.structures[id];
+    if (!structure || !box) return;
+    box.dataset.shown = id;
+    if (!viewer) {
+      try {
+        viewer = window.$3Dmol.createViewer(box, { backgroundAlpha: 0, antialias: true });
+      } catch (problem) {
+        viewer = null;
+      }
+    }
+    if (!viewer) {
+      document.getElementById("viewer-note").textContent = "This browser shows no WebGL: see the pictures in the table.";
+      return;
+    }
+    viewer.removeAllShapes();
+    for (const { element, at, frozen } of atomsOf(structure)) {
+      for (const [i, j] of shifts) {
+        viewer.addSphere({
+          center: { x: at[0] + i * structure.c[0], y: at[1] + j * structure.c[1], z: at[2] },
+          radius: element.radius,
+          color: frozen ? element.pale : element.colour,
+        });
+      }
+    }
+    if (box.dataset.placed !== "yes") {
+      viewer.setView([0, 0, 0, 0, -0.65, 0, 0, 0.76]);
+      box.dataset.placed = "yes";
+    }
+    viewer.zoomTo();
+    viewer.zoom(1.25);
+    viewer.render();
+  };
+  const words = { wood: "cell", coverages: "coverage", vacancies: "vacancies below", coordination: "neighbours: atoms",
+    layer_spacings_A: "metal layers / \u00c5", layer_group: "layer group" };
+  const text = (value) => {
+    if (value === null || value === undefined) return "\u2013";
+    if (Array.isArray(value)) return value.join(", ");
+    if (typeof value !== "object") return String(value);
+    if ("symbol" in value) return `${value.symbol} (${value.number})`;
+    return Object.entries(value).map(([key, one]) => `${key} ${typeof one === "object" ? text(one) : one}`).join("; ");
+  };
+  const detail = (id) => {
+    const list = document.getElementById("details");
+    if (!list) return;
+    list.replaceChildren();
+    const add = (name, value) => {
+      const term = document.createElement("dt");
+      const described = document.createElement("dd");
+      term.textContent = name;
+      described.textContent = value;
+      list.append(term, described);
+    };
+    add("structure", id);
+    for (const [key, value] of Object.entries(data.details[id] ?? {})) add(words[key] ?? key, text(value));
+  };
+
   const tell = (id) => {
     const curve = curves.get(id);
-    if (curve) pointed.textContent = curve.querySelector("title").textContent;
+    if (curve && pointed) pointed.textContent = curve.querySelector("title").textContent;
   };
   const choose = (id, scroll) => {
     for (const marked of document.querySelectorAll(".chosen")) marked.classList.remove("chosen");
@@ -18,6 +87,13 @@
       curve.classList.add("chosen");
       curve.parentNode.append(curve);
     }
+    const point = points.get(id);
+    if (point) {
+      point.classList.add("chosen");
+      point.parentNode.append(point);
+    }
+    show(id);
+    detail(id);
     if (row) {
       row.classList.add("chosen");
       if (scroll) row.scrollIntoView({ block: "center" });
@@ -28,7 +104,12 @@
     curve.addEventListener("pointerenter", () => tell(id));
     curve.addEventListener("click", () => choose(id, true));
   }
+  for (const [id, point] of points) point.addEventListener("click", () => choose(id, false));
   if (!table) return;
+  if (rows.length) {
+    show(rows[0].dataset.id);
+    detail(rows[0].dataset.id);
+  }
   for (const row of rows) {
     row.addEventListener("click", () => choose(row.dataset.id, false));
     row.addEventListener("keydown", (event) => {

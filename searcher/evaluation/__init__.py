@@ -1,0 +1,1 @@
+"""Scores and phase diagrams of structures from files, without a campaign."""

@@ -1,0 +1,62 @@
+"""The documentation: it builds without a warning, every command in it exists, every key is listed."""
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from searcher.cli import app
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = sorted([*DOCS.glob("*.md"), DOCS.parent / "README.md"])
+
+
+def command_lines(path: Path) -> list[str]:
+    """Lines of shell blocks that call the program, comments taken off."""
+    blocks = re.findall(r"```(?:sh)?\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line.partition(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [
+        line.removeprefix(".venv/bin/") for line in lines if line.removeprefix(".venv/bin/").startswith("searcher ")
+    ]
+
+
+@pytest.mark.parametrize(
+    "line", sorted({line for page in PAGES for line in command_lines(page) if "--help" not in line and "…" not in line})
+)
+def test_every_command_in_the_documentation_is_one(line):
+    command = get_command(app)
+    words = shlex.split(line)[1:]
+    while hasattr(command, "commands"):
+        name, *words = words
+        command = command.commands[name]
+    command.make_context(name, list(words))
+
+
+def test_every_key_of_a_configuration_is_on_its_page():
+    spec = importlib.util.spec_from_file_location("configuration_reference", DOCS / "configuration_reference.py")
+    reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reference)
+    page, keys = reference.reference_page(), reference.configuration_keys()
+    assert len(keys) > 50 and "surface.facet" in keys and "arms[].share" in keys
+    for key in keys:
+        assert f"| `{key}` |" in page
+    assert "| `surface.vacuum` | number, ≥ 10 | `12.0` | Å |" in page
+    assert "| `potential.gap` |" in page and "**required**" in page
+
+
+@pytest.mark.slow
+def test_documentation_builds_without_a_warning(tmp_path):
+    pytest.importorskip("sphinx", reason="the optional extra `docs` is not installed")
+    found = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(DOCS), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    assert "surface.facet" in (tmp_path / "configuration.html").read_text(encoding="utf-8")
