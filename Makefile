@@ -3,12 +3,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help quickstart test test-full faults lint docs ui artifacts clean
+.PHONY: help quickstart test test-slow test-full faults lint docs ui artifacts clean
 
 help:
 	@echo "make quickstart  a small campaign from nothing: new terminations in about ten minutes"
 	@echo "make test        the quick test suite"
-	@echo "make test-full   the slower tests as well"
+	@echo "make test-slow   the slower tests"
+	@echo "make test-full   both"
 	@echo "make faults      every fault in its long form, with the table docs/faults.md (hours)"
 	@echo "make docs        the documentation as HTML; every warning is an error"
 	@echo "make ui          MLflow's pages for the campaigns in runs/"
@@ -30,9 +31,11 @@ test: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/pytest -m "not slow and not gpu"
 
-test-full: test
+test-slow: $(STAMP)
 	$(BIN)/pip install --quiet --requirement requirements-cluster.txt
 	$(BIN)/pytest -m "slow and not gpu"
+
+test-full: test test-slow
 
 faults: $(STAMP)
 	$(BIN)/pip install --quiet --requirement requirements-cluster.txt
