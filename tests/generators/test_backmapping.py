@@ -288,7 +288,7 @@ def test_fitting_grid_by_grid_where_atoms_reach_equals_fitting_all_voxels_at_onc
         residuals_and_weights(data, clipped, atoms, spec, 8.5)[0].square().sum(dim=(1, 2)) for atoms in (one, other)
     ]
     # both end where a step gains less than 1e-3 of a mean square residual
-    torch.testing.assert_close(errors[0], errors[1], rtol=1e-4, atol=0)
+    torch.testing.assert_close(errors[0], errors[1], rtol=1e-3, atol=0)
     reached, shares = residuals_and_weights(data, clipped, one, spec, 8.5)
     everywhere, all_shares = _residuals_everywhere(data, clipped, one, spec)
     torch.testing.assert_close(reached, everywhere, atol=1e-12, rtol=0)

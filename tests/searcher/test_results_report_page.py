@@ -75,7 +75,7 @@ def test_averaged_vectors_are_kept_and_equal_structures_lie_together(campaign):
     assert (folder / CACHE).is_file() and set(kept) == set(keys)
     doubled = {**kept, "again": kept[keys[0]]}
     places = principal_axes(doubled)
-    assert places["again"] == places[keys[0]]
+    assert places["again"] == pytest.approx(places[keys[0]], abs=1e-12)  # matrix products round row by row
     assert principal_axes({"a": np.zeros(3), "b": np.ones(3)}) == {}
 
 

@@ -73,6 +73,7 @@ class FailingExecutor(InlineExecutor):
     """Loses every relaxation after the start."""
 
     def __init__(self):
+        super().__init__()
         self.started = False
 
     def map(self, function, payloads):
