@@ -62,6 +62,9 @@ def gaussian_profile(values, coordinate, edge, sigma):  # type: ignore[no-untype
     first = math.floor(coordinate / edge - 0.5 * n_values + 0.5)
     middle = n_values // 2
     distance = (first + middle + 0.5) * edge - coordinate
+    if distance > 0.5 * edge:  # begin at the nearest voxel, from which values only fall: no ratio can overflow
+        middle -= 1
+        distance -= edge
     variance = sigma * sigma
     factor = math.exp(-edge * edge / variance)
     top = math.exp(-0.5 * distance * distance / variance)

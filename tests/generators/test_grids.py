@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from grid_structures import grid_of, random_structure, rutile_110_template
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from generators.grids.augmentation import apply_operation, random_operations
@@ -212,6 +212,7 @@ def test_tensors_that_do_not_fit_are_refused():
 
 
 @settings(max_examples=40, deadline=None)
+@example(seed=2007, shape=(1, 1, 1), lengths=(1.0, 5.0, 9.0), periodic=(True, False, True), sigma=0.21875, single=True)
 @given(
     seed=st.integers(0, 10**6),
     shape=st.tuples(*[st.integers(1, 20)] * 3),
