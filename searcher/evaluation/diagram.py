@@ -17,8 +17,11 @@ from searcher.evaluation.energies import Energies, EnergyReferences, lines_of
 from searcher.evaluation.symmetric import relaxed_symmetric
 from searcher.scoring.thermodynamics import (
     DELTA_MU_O_RANGE,
+    HIGHEST_TEMPERATURE,
+    LOWEST_TEMPERATURE,
     Line,
     Window,
+    delta_mu_o,
     delta_mu_o_range,
     lower_envelope,
     temperature_at,
@@ -234,13 +237,21 @@ def print_diagram(record: Mapping[str, Any], console: Console) -> None:
     for name in ("facet", "id", "Δμ_O / eV", *(f"T / K at {pressure:g} bar" for pressure in pressures)):
         table.add_column(name, overflow="fold")
     for window in record["windows"]:
-        ranges = [f"{_kelvin(e['from'], '<100')} … {_kelvin(e['to'], '>6000')}" for e in window["temperature"]]
+        ranges = [_range_in_kelvin(window, entry) for entry in window["temperature"]]
         table.add_row(window["facet"], window["id"], f"{window['from']:.3f} … {window['to']:.3f}", *ranges)
     console.print(table)
 
 
-def _kelvin(value: float | None, otherwise: str) -> str:
-    return otherwise if value is None else f"{value:.0f}"
+def _range_in_kelvin(window: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    coldest_known = delta_mu_o(LOWEST_TEMPERATURE, entry["pressure"])
+
+    def kelvin(value: float | None, delta_mu: float) -> str:
+        if value is not None:
+            return f"{value:.0f}"
+        return f"<{LOWEST_TEMPERATURE:.0f}" if delta_mu > coldest_known else f">{HIGHEST_TEMPERATURE:.0f}"
+
+    coldest, hottest = kelvin(entry["from"], window["to"]), kelvin(entry["to"], window["from"])
+    return coldest if coldest == hottest else f"{coldest} … {hottest}"
 
 
 def _windows(

@@ -26,6 +26,7 @@ SHOMATE_O2 = (
     (6000.0, (20.91111, 10.72071, -2.020498, 0.146449, 9.245722, 5.337651, 237.6185)),
 )
 LOWEST_TEMPERATURE = 100.0  # K
+HIGHEST_TEMPERATURE = SHOMATE_O2[-1][0]  # K
 
 
 class References(Protocol):
@@ -131,10 +132,10 @@ def delta_mu_o(temperature: float, pressure: float = 1.0) -> float:
     float
         eV per O atom, relative to ½E(O2) at 0 K.
     """
-    if not LOWEST_TEMPERATURE <= temperature <= SHOMATE_O2[-1][0]:
+    if not LOWEST_TEMPERATURE <= temperature <= HIGHEST_TEMPERATURE:
         raise ValueError(
             f"`temperature` is {temperature} K; the Shomate equation of O2 holds from {LOWEST_TEMPERATURE:g} "
-            f"to {SHOMATE_O2[-1][0]:g} K"
+            f"to {HIGHEST_TEMPERATURE:g} K"
         )
     if not (pressure > 0.0 and math.isfinite(pressure)):
         raise ValueError(f"`pressure` is {pressure} bar but must be positive and finite")
@@ -161,10 +162,10 @@ def temperature_at(delta_mu: float, pressure: float = 1.0) -> float | None:
     float or None
         None outside of 100 to 6000 K.
     """
-    highest = SHOMATE_O2[-1][0]
-    if not delta_mu_o(highest, pressure) <= delta_mu <= delta_mu_o(LOWEST_TEMPERATURE, pressure):
+    if not delta_mu_o(HIGHEST_TEMPERATURE, pressure) <= delta_mu <= delta_mu_o(LOWEST_TEMPERATURE, pressure):
         return None
-    return float(brentq(lambda t: delta_mu_o(t, pressure) - delta_mu, LOWEST_TEMPERATURE, highest, xtol=1e-6))
+    limits = (LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE)
+    return float(brentq(lambda t: delta_mu_o(t, pressure) - delta_mu, *limits, xtol=1e-6))
 
 
 def delta_mu_o_range(formation_energy: float) -> tuple[float, float]:
