@@ -147,6 +147,16 @@ def relaxation_settings(values: Mapping[str, Any]) -> RelaxationSettings:
     return RelaxationSettings(**values)
 
 
+def plain_arrays(atoms: Atoms) -> dict[str, Any]:
+    """A structure as the values of a payload that say what it is: ``numbers``, ``positions``, ``cell``, ``pbc``."""
+    return {
+        "numbers": np.asarray(atoms.numbers),
+        "positions": np.asarray(atoms.positions),
+        "cell": np.asarray(atoms.cell.array),
+        "pbc": [bool(axis) for axis in atoms.pbc],
+    }
+
+
 def _potential(payload: Mapping[str, Any]) -> tuple[PotentialSpec, CountingCalculator, str]:
     spec = PotentialSpec(**payload["potential"])
     digest = potential_hash(spec)

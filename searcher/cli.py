@@ -112,12 +112,11 @@ def validate(config_path: ConfigPath, overrides: Overrides = None) -> None:
 @app.command()
 def status(run_folder: RunPath, as_json: AsJson = False) -> None:
     """Where a campaign stands; also while it runs."""
-    from searcher.campaign.campaign import LEDGER
     from searcher.campaign.ledger import Ledger
     from searcher.results.status import print_status
     from searcher.results.status import status as read_status
 
-    found = read_status(run_folder, Ledger(run_folder / LEDGER, read_only=True))
+    found = read_status(run_folder, Ledger.of_run(run_folder))
     if as_json:
         print(json.dumps(found, indent=1))
     else:
@@ -131,10 +130,9 @@ def verify(
 ) -> None:
     """Name everything that is damaged or missing."""
     from searcher.campaign import verification
-    from searcher.campaign.campaign import LEDGER
     from searcher.campaign.ledger import Ledger
 
-    ledger = Ledger(run_folder / LEDGER, read_only=True)
+    ledger = Ledger.of_run(run_folder)
     found = verification.damage(run_folder, ledger)
     if found:
         raise StorageError("\n".join(found))
@@ -144,12 +142,11 @@ def verify(
 @app.command()
 def report(run_folder: RunPath) -> None:
     """Write report.html."""
-    from searcher.campaign.campaign import LEDGER
     from searcher.campaign.ledger import Ledger
     from searcher.cli_results import CORES, make_executor
     from searcher.results.report import write_report
 
-    ledger = Ledger(run_folder / LEDGER, read_only=True)
+    ledger = Ledger.of_run(run_folder)
     executor = make_executor(CORES)
     try:
         print(write_report(run_folder, ledger, executor))
@@ -172,12 +169,11 @@ def export(
     kpoint_length: Annotated[float, typer.Option(help="k-points times cell length in Å, for DFT inputs.")] = 24.0,
 ) -> None:
     """Write accepted terminations for other programs."""
-    from searcher.campaign.campaign import LEDGER
     from searcher.campaign.ledger import Ledger
     from searcher.results.export import export as export_structures
 
     chosen = tuple(formats) if formats else ("extxyz", "cif", "poscar", "db")
-    ledger = Ledger(run_folder / LEDGER, read_only=True)
+    ledger = Ledger.of_run(run_folder)
     print(export_structures(run_folder, ledger, out, chosen, ids, symmetric=symmetric, kpoint_length=kpoint_length))
 
 

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.ledger import LEDGER, Ledger
 from searcher.campaign.locking import holder
 from searcher.campaign.resuming import PACKAGES, versions
 from searcher.campaign.verification import damage
@@ -80,7 +80,7 @@ def _checked(what: str, check: Callable[[], str]) -> Finding:
 
 def _ledger_works() -> str:
     with TemporaryDirectory(dir=Path.cwd()) as name:
-        ledger = Ledger.create(Path(name) / "campaign.db", {})
+        ledger = Ledger.create(Path(name) / LEDGER, {})
         with ledger.transaction():
             ledger.set_fact("written", True)
         ledger.close()
@@ -89,16 +89,15 @@ def _ledger_works() -> str:
 
 def _potential_works() -> str:
     from relax.potential import gap_spec
-    from relax.worker import evaluate_task
+    from relax.worker import evaluate_task, plain_arrays
     from searcher.campaign.executor import LocalExecutor
     from searcher.errors import EnvironmentProblem
     from searcher.structures.crystal import Crystal
 
     bulk = Crystal().bulk()
-    structure = {"numbers": bulk.numbers, "positions": bulk.positions, "cell": bulk.cell.array, "pbc": [True] * 3}
     executor = LocalExecutor(1, POTENTIAL_DEADLINE_S, 4.0, 1)
     try:
-        payload = {"potential": gap_spec("ruo2").as_dict(), "structures": [structure]}
+        payload = {"potential": gap_spec("ruo2").as_dict(), "structures": [plain_arrays(bulk)]}
         outcome = next(iter(executor.map(evaluate_task, [payload])))
     finally:
         executor.close()
@@ -109,7 +108,7 @@ def _potential_works() -> str:
 
 def _campaign(folder: Path) -> list[Finding]:
     try:
-        ledger = Ledger(folder / "campaign.db", read_only=True)
+        ledger = Ledger.of_run(folder)
         found = damage(folder, ledger)
         recorded, now = ledger.fact("versions"), versions()
     except SearcherError as error:

@@ -6,7 +6,6 @@ from typing import Any
 
 from ase import Atoms
 
-from searcher.campaign.campaign import LEDGER
 from searcher.campaign.candidate import Verdict
 from searcher.campaign.ledger import Ledger
 from searcher.evaluation.diagram import Diagram, as_record, diagram_of_runs
@@ -43,7 +42,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ledger = Ledger(folder / LEDGER, read_only=True)
+        self.ledger = Ledger.of_run(folder)
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}): {self.status['state']}, {self.status['accepted']} accepted"

@@ -9,18 +9,16 @@ from uuid import uuid4
 
 from relax.potential import PotentialError, PotentialSpec, gap_spec, potential_hash
 from searcher.campaign.executor import Executor, InlineExecutor, LocalExecutor
-from searcher.campaign.files import write_text
 from searcher.campaign.fingerprints import Fingerprints
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.ledger import LEDGER, Ledger
 from searcher.campaign.locking import DriverLock
 from searcher.campaign.provenance import provenance
 from searcher.campaign.resuming import read_origin, refuse_changes, resumed, versions
 from searcher.config import CampaignConfig, ExecutionSection, result_changing
 from searcher.errors import EnvironmentProblem
+from searcher.files import write_text
 from searcher.loading import dump_config
 from searcher.scoring.descriptors import SoapSettings
-
-LEDGER = "campaign.db"
 
 
 @dataclass

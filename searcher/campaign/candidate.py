@@ -9,6 +9,9 @@ import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms
 
+from searcher.errors import StorageError
+from searcher.scoring.thermodynamics import Line
+
 
 class Gate(IntEnum):
     """Gates in the order in which a candidate passes them; a funnel counts the last one passed."""
@@ -80,6 +83,26 @@ class Candidate:
     @property
     def finished(self) -> bool:
         return self.verdict != Verdict.OPEN
+
+    @property
+    def line(self) -> Line | None:
+        """γ(Δμ_O), or None if it was not relaxed to a valid minimum."""
+        if self.gamma_zero is None or self.gamma_slope is None:
+            return None
+        return Line(self.gamma_zero, self.gamma_slope)
+
+    @property
+    def measured_line(self) -> Line:
+        """γ(Δμ_O) of a minimum.
+
+        Raises
+        ------
+        StorageError
+            If the ledger has none.
+        """
+        if self.line is None:
+            raise StorageError(f"candidate `{self.id}` counts as a minimum but the ledger has no surface energy of it")
+        return self.line
 
 
 def candidate_id(iteration: int, arm: str, index: int) -> str:

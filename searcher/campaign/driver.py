@@ -7,7 +7,7 @@ from threading import Event
 
 from rich.console import Console
 
-from searcher.campaign.campaign import LEDGER, Campaign, open_campaign
+from searcher.campaign.campaign import Campaign, open_campaign
 from searcher.campaign.candidate import Gate
 from searcher.campaign.gan_arm import check_settings
 from searcher.campaign.hopping.seeds import hop_for_seeds
@@ -123,7 +123,7 @@ def synchronise(folder: Path) -> None:
     EnvironmentProblem
         If the store cannot be reached.
     """
-    ledger = Ledger(folder / LEDGER, read_only=True)
+    ledger = Ledger.of_run(folder)
     state, ended = status(folder, ledger)["state"], ledger.fact("ended", "KILLED")
     ledger.close()
     config = load_config(folder / "campaign.yaml")

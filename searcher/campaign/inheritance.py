@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ase import Atoms
 
-from searcher.campaign.campaign import LEDGER, Campaign
+from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import Candidate, Verdict
 from searcher.campaign.ledger import Ledger
 from searcher.campaign.preparation import add_references
@@ -35,7 +35,7 @@ def inherit(campaign: Campaign, problem: SurfaceProblem) -> int:
     origin = campaign.ledger.fact("forked_from")
     if origin is None:
         return 0
-    ledger = Ledger(Path(origin["folder"]) / LEDGER, read_only=True)
+    ledger = Ledger.of_run(Path(origin["folder"]))
     if ledger.fact("uid") != origin["uid"]:
         raise StorageError(f"`{origin['folder']}` is not the campaign that this one was forked from")
     minima = [c for c in ledger.candidates() if is_known(c) and c.arm != "seed"]
@@ -44,7 +44,7 @@ def inherit(campaign: Campaign, problem: SurfaceProblem) -> int:
         (ARCHIVE, [c for c in minima if not _learned(c)]),
     ):
         structures = [ledger.structure(str(c.relaxed)) for c in chosen]
-        energies = [float(ledger.energy(c.id, campaign.potential_hash) or 0.0) for c in chosen]
+        energies = [ledger.measured_energy(c.id, campaign.potential_hash) for c in chosen]
         add_references(campaign, problem, arm, structures, energies, [_path(ledger, c) for c in chosen])
     ledger.close()
     return len(minima)

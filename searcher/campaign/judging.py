@@ -10,7 +10,6 @@ from searcher.campaign.preparation import seed_lines
 from searcher.campaign.problem import SurfaceProblem
 from searcher.scoring.acceptance import AcceptanceSettings, Minimum, judge_batch
 from searcher.scoring.novelty import Fingerprint
-from searcher.scoring.thermodynamics import Line
 
 MEV = 1e-3
 
@@ -40,7 +39,7 @@ def judge(
             continue
         free = whole.subset(range(n_frozen, len(atoms)))
         fingerprint = Fingerprint(free, whole, problem.excess_oxygen_per_area(atoms))
-        minima.append(Minimum(candidate.id, _line(candidate), fingerprint))
+        minima.append(Minimum(candidate.id, candidate.measured_line, fingerprint))
     by_id, seeds = {c.id: c for c in candidates}, seed_lines(campaign)
     for judgement in judge_batch(
         minima, known.minima, known.lines, settings, section.delta_mu_o_range, delta_mu_o=problem.delta_mu_o
@@ -57,11 +56,6 @@ def judge(
             kappa=judgement.kappa,
             nearest=judgement.nearest,
             above_envelope=judgement.distance_to_envelope,
-            energy_class=problem.energy_class(_line(candidate), seeds),
+            energy_class=problem.energy_class(candidate.measured_line, seeds),
         )
     return [judged[c.id] for c in candidates]
-
-
-def _line(candidate: Candidate) -> Line:
-    assert candidate.gamma_zero is not None and candidate.gamma_slope is not None
-    return Line(candidate.gamma_zero, candidate.gamma_slope)

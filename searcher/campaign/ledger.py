@@ -5,54 +5,32 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from searcher.campaign.candidate import Candidate, Gate, slab
-from searcher.campaign.files import replace, write_text
+from searcher.campaign.candidate import Candidate, Gate
+from searcher.campaign.ledger_tables import (
+    COLUMNS,
+    SCHEMA,
+    SCHEMA_VERSION,
+    candidate_of,
+    candidate_row,
+    decode_slab,
+    encode_slab,
+)
 from searcher.errors import StorageError
+from searcher.files import replacing, write_text
 
-SCHEMA_VERSION = 1
+LEDGER = "campaign.db"
 BUSY_TIMEOUT_S = 30.0
 MAGIC = b"SQLite format 3\x00"
 COMMITS = "commits"
 DEVICE_ERRORS = ("SQLITE_IOERR", "SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_BUSY")
 
-SCHEMA = """
-CREATE TABLE fact (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE structure (
-    key TEXT PRIMARY KEY, n_atoms INTEGER NOT NULL, n_frozen INTEGER NOT NULL, data BLOB NOT NULL
-);
-CREATE TABLE candidate (
-    id TEXT PRIMARY KEY, iteration INTEGER NOT NULL, arm TEXT NOT NULL, "index" INTEGER NOT NULL, seed INTEGER NOT NULL,
-    passed INTEGER NOT NULL, verdict TEXT NOT NULL, reason TEXT, condition TEXT NOT NULL, confidence REAL,
-    proposed TEXT REFERENCES structure(key), relaxed TEXT REFERENCES structure(key),
-    force_calls INTEGER NOT NULL, fmax REAL, gamma_zero REAL, gamma_slope REAL, energy_class INTEGER,
-    kappa REAL, nearest TEXT, above_envelope REAL, label TEXT
-);
-CREATE INDEX candidate_by_arm ON candidate (iteration, arm);
-CREATE TABLE energy (
-    candidate TEXT NOT NULL REFERENCES candidate(id), potential TEXT NOT NULL, energy REAL NOT NULL,
-    PRIMARY KEY (candidate, potential)
-);
-CREATE TABLE snapshot (
-    candidate TEXT NOT NULL REFERENCES candidate(id), call INTEGER NOT NULL, structure TEXT NOT NULL,
-    energy REAL NOT NULL, PRIMARY KEY (candidate, call)
-);
-CREATE TABLE stage (
-    iteration INTEGER NOT NULL, name TEXT NOT NULL, detail TEXT NOT NULL, PRIMARY KEY (iteration, name)
-);
-CREATE TABLE metric (
-    iteration INTEGER NOT NULL, name TEXT NOT NULL, step INTEGER NOT NULL, value REAL NOT NULL,
-    PRIMARY KEY (iteration, name, step)
-);
-"""
 
-COLUMNS = tuple(f.name for f in fields(Candidate))
 QUOTED = ", ".join(f'"{name}"' for name in COLUMNS)
 
 
@@ -116,17 +94,21 @@ class Ledger:
     @classmethod
     def create(cls, path: Path, facts: Mapping[str, Any]) -> "Ledger":
         """A new ledger with its first facts, complete or not there at all."""
-        draft = path.with_name(path.name + ".new")
-        draft.unlink(missing_ok=True)
-        connection = sqlite3.connect(draft, isolation_level=None)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.executescript("BEGIN;" + SCHEMA + "COMMIT;")
-        rows = [(key, json.dumps(value)) for key, value in {**facts, "schema_version": SCHEMA_VERSION}.items()]
-        connection.executemany("INSERT INTO fact VALUES (?, ?)", rows)
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.close()
-        replace(draft, path)
+        with replacing(path) as draft:
+            draft.unlink(missing_ok=True)
+            connection = sqlite3.connect(draft, isolation_level=None)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.executescript("BEGIN;" + SCHEMA + "COMMIT;")
+            rows = [(key, json.dumps(value)) for key, value in {**facts, "schema_version": SCHEMA_VERSION}.items()]
+            connection.executemany("INSERT INTO fact VALUES (?, ?)", rows)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.close()
         return cls(path)
+
+    @classmethod
+    def of_run(cls, folder: Path) -> "Ledger":
+        """The ledger of a campaign's folder, for reading while a driver may be writing."""
+        return cls(folder / LEDGER, read_only=True)
 
     def close(self) -> None:
         self._connection.close()
@@ -194,7 +176,7 @@ class Ledger:
     def put_structure(self, atoms: Atoms) -> str:
         """Store a slab and return its key, the checksum of its content."""
         n_frozen = int(np.count_nonzero(atoms.get_tags() == 0))
-        data = _encode(atoms)
+        data = encode_slab(atoms)
         key = hashlib.sha256(data).hexdigest()
         self._connection.execute(
             "INSERT OR IGNORE INTO structure VALUES (?, ?, ?, ?)", (key, len(atoms), n_frozen, data)
@@ -215,7 +197,7 @@ class Ledger:
         n_atoms, n_frozen, data = row
         if hashlib.sha256(data).hexdigest() != key:
             raise StorageError(f"structure `{key[:12]}` in `{self.path}` does not match its checksum: it is damaged")
-        return _decode(data, n_atoms, n_frozen)
+        return decode_slab(data, n_atoms, n_frozen)
 
     def structure_keys(self) -> list[str]:
         return [key for (key,) in self._connection.execute("SELECT key FROM structure ORDER BY key")]
@@ -225,7 +207,7 @@ class Ledger:
     def add_candidates(self, candidates: Iterable[Candidate]) -> None:
         marks = ", ".join("?" for _ in COLUMNS)
         self._connection.executemany(
-            f"INSERT INTO candidate ({QUOTED}) VALUES ({marks})", [_row(candidate) for candidate in candidates]
+            f"INSERT INTO candidate ({QUOTED}) VALUES ({marks})", [candidate_row(candidate) for candidate in candidates]
         )
 
     def update_candidate(self, candidate: Candidate) -> None:
@@ -242,7 +224,9 @@ class Ledger:
         if candidate.passed < stored.passed:
             raise StorageError(f"candidate `{candidate.id}` has passed {stored.passed.name} and cannot go back")
         assignments = ", ".join(f'"{name}" = ?' for name in COLUMNS)
-        self._connection.execute(f"UPDATE candidate SET {assignments} WHERE id = ?", (*_row(candidate), candidate.id))
+        self._connection.execute(
+            f"UPDATE candidate SET {assignments} WHERE id = ?", (*candidate_row(candidate), candidate.id)
+        )
 
     def candidate(self, candidate: str) -> Candidate:
         """One candidate by id.
@@ -255,7 +239,7 @@ class Ledger:
         row = self._connection.execute(f"SELECT {QUOTED} FROM candidate WHERE id = ?", (candidate,)).fetchone()
         if row is None:
             raise StorageError(f"candidate `{candidate}` is not in `{self.path}`")
-        return _candidate(row)
+        return candidate_of(row)
 
     def candidates(
         self,
@@ -285,7 +269,7 @@ class Ledger:
         rows = self._connection.execute(
             f"SELECT {QUOTED} FROM candidate WHERE {' AND '.join(clauses)} ORDER BY id", values
         )
-        return [_candidate(row) for row in rows]
+        return [candidate_of(row) for row in rows]
 
     def set_energy(self, candidate: str, potential: str, energy: float) -> None:
         self._connection.execute("INSERT INTO energy VALUES (?, ?, ?)", (candidate, potential, energy))
@@ -295,6 +279,19 @@ class Ledger:
             "SELECT energy FROM energy WHERE candidate = ? AND potential = ?", (candidate, potential)
         ).fetchone()
         return None if row is None else row[0]
+
+    def measured_energy(self, candidate: str, potential: str) -> float:
+        """Energy of a minimum in eV.
+
+        Raises
+        ------
+        StorageError
+            If it is not recorded.
+        """
+        energy = self.energy(candidate, potential)
+        if energy is None:
+            raise StorageError(f"`{self.path}` has no energy of candidate `{candidate}` with potential {potential}")
+        return energy
 
     def add_snapshots(self, candidate: str, snapshots: Sequence[tuple[int, str, float]]) -> None:
         """Structures along a relaxation: (force call, structure key, energy in eV)."""
@@ -362,34 +359,3 @@ def _refuse_cut_file(path: Path) -> None:
     log = path.with_name(path.name + "-wal")
     if size < promised and not (log.is_file() and log.stat().st_size):
         raise StorageError(f"`{path}` has {size} of {promised} bytes: it was cut short; restore it from a copy")
-
-
-def _encode(atoms: Atoms) -> bytes:
-    arrays = (
-        np.asarray(atoms.numbers, dtype="<i4"),
-        np.asarray(atoms.positions, dtype="<f8"),
-        np.asarray(atoms.cell.array, dtype="<f8"),
-        np.asarray(atoms.get_tags(), dtype="<i4"),
-    )
-    return b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
-
-
-def _decode(data: bytes, n_atoms: int, n_frozen: int) -> Atoms:
-    numbers = np.frombuffer(data, "<i4", n_atoms)
-    positions = np.frombuffer(data, "<f8", 3 * n_atoms, 4 * n_atoms).reshape(-1, 3)
-    cell = np.frombuffer(data, "<f8", 9, 28 * n_atoms).reshape(3, 3)
-    return slab(numbers.copy(), positions.copy(), cell.copy(), n_frozen)
-
-
-def _row(candidate: Candidate) -> tuple[Any, ...]:
-    values = {name: getattr(candidate, name) for name in COLUMNS}
-    values["passed"] = int(candidate.passed)
-    values["condition"] = json.dumps(dict(candidate.condition), sort_keys=True)
-    return tuple(values.values())
-
-
-def _candidate(row: Sequence[Any]) -> Candidate:
-    values = dict(zip(COLUMNS, row, strict=True))
-    values["passed"] = Gate(values["passed"])
-    values["condition"] = json.loads(values["condition"])
-    return Candidate(**values)

@@ -9,8 +9,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from searcher.campaign.files import write_text
 from searcher.errors import LockedError
+from searcher.files import write_text
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from generators.template import Template
 from relax.references import References
-from relax.worker import evaluate_task, reference_task
+from relax.worker import evaluate_task, plain_arrays, reference_task
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import Candidate, Gate, Verdict, candidate_id
 from searcher.campaign.problem import ReferenceEnergies, SurfaceProblem, build_problem, template_settings
@@ -53,7 +53,7 @@ def prepare(campaign: Campaign, console: Console) -> SurfaceProblem:
 def seed_lines(campaign: Campaign) -> dict[str, Line]:
     """γ(Δμ_O) of the relaxed seeds: what energy classes are measured from."""
     seeds = campaign.ledger.candidates(iteration=PREPARATION, arm="seed", reached=Gate.VALID_RELAXED)
-    return {c.id: Line(float(c.gamma_zero or 0.0), float(c.gamma_slope or 0.0)) for c in seeds}
+    return {c.id: c.measured_line for c in seeds}
 
 
 def _references(campaign: Campaign, console: Console) -> tuple[ReferenceEnergies, float]:
@@ -67,7 +67,7 @@ def _references(campaign: Campaign, console: Console) -> tuple[ReferenceEnergies
             reference_task,
             {
                 "potential": campaign.potential.as_dict(),
-                "bulk": _arrays(crystal.bulk()),
+                "bulk": plain_arrays(crystal.bulk()),
                 "metal_structure": config.material.metal_structure,
             },
         )
@@ -125,7 +125,7 @@ def _seeds(campaign: Campaign, problem: SurfaceProblem, console: Console) -> Non
         failed = ledger.candidates(iteration=PREPARATION, arm="seed")
         reasons = ", ".join(f"{c.label}: {c.reason}" for c in failed)
         raise SearchFailed(f"no seed relaxes to a valid termination ({reasons}); does the potential fit the material?")
-    seeds = {c.id: Line(float(c.gamma_zero or 0.0), float(c.gamma_slope or 0.0)) for c in relaxed}
+    seeds = {c.id: c.measured_line for c in relaxed}
     with ledger.transaction():
         for candidate in relaxed:
             energy_class = problem.energy_class(seeds[candidate.id], seeds)
@@ -234,7 +234,7 @@ def on_template(path: Path, template: Template) -> list[Atoms]:
 def _evaluate(campaign: Campaign, structures: Sequence[Atoms]) -> list[float]:
     chunks = [structures[i : i + CHUNK] for i in range(0, len(structures), CHUNK)]
     payloads = [
-        {"potential": campaign.potential.as_dict(), "structures": [_arrays(atoms) for atoms in chunk]}
+        {"potential": campaign.potential.as_dict(), "structures": [plain_arrays(atoms) for atoms in chunk]}
         for chunk in chunks
     ]
     energies: dict[int, list[float]] = {}
@@ -257,15 +257,6 @@ def _single(
     if outcome.result is None:
         raise EnvironmentProblem(f"the potential gives no reference energies: {outcome.failure}, {outcome.message}")
     return outcome.result
-
-
-def _arrays(atoms: Atoms) -> dict[str, Any]:
-    return {
-        "numbers": np.asarray(atoms.numbers),
-        "positions": np.asarray(atoms.positions),
-        "cell": np.asarray(atoms.cell.array),
-        "pbc": [bool(axis) for axis in atoms.pbc],
-    }
 
 
 def _template_record(template: Template) -> dict[str, Any]:

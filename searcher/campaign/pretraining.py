@@ -167,8 +167,7 @@ def pretrain(
 
 def _minimum(campaign: Campaign, known: KnownTermination) -> PretrainingMinimum:
     ledger = campaign.ledger
-    energy = ledger.energy(known.id, campaign.potential_hash)
-    assert energy is not None
+    energy = ledger.measured_energy(known.id, campaign.potential_hash)
     most = campaign.config.training.snapshots_per_structure
     calls = {key: call for call, key, _ in ledger.snapshots(known.id)}
     path = [(calls[key], ledger.structure(key), excess) for key, excess in known.path[-most:]]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from relax.worker import relax_task
+from relax.worker import plain_arrays, relax_task
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import Candidate, Gate, Verdict
 from searcher.campaign.problem import SurfaceProblem
@@ -67,10 +67,7 @@ def relaxation_payload(campaign: Campaign, problem: SurfaceProblem, atoms: Atoms
     """Plain values for `relax_task`."""
     return {
         "potential": campaign.potential.as_dict(),
-        "numbers": np.asarray(atoms.numbers),
-        "positions": np.asarray(atoms.positions),
-        "cell": np.asarray(atoms.cell.array),
-        "pbc": [bool(axis) for axis in atoms.pbc],
+        **plain_arrays(atoms),
         "frozen": np.flatnonzero(atoms.get_tags() == 0),
         "settings": {"window": relaxation_window(problem), **campaign.config.relaxation},
     }

@@ -90,7 +90,7 @@ def read_origin(folder: Path, config: CampaignConfig, hashed: str) -> dict[str, 
     InputError
         If its structures and energies mean something else under these settings.
     """
-    ledger = Ledger(folder / "campaign.db", read_only=True)
+    ledger = Ledger.of_run(folder)
     before, now = flatten(ledger.fact("config")), flatten(config.model_dump(mode="json"))
     differing = [
         f"`{key}` was {before.get(key)!r}, is {now.get(key)!r}"

@@ -62,14 +62,14 @@ def take_snapshot(ledger: Ledger, iteration: int) -> Snapshot:
     for candidate in ledger.candidates(before=iteration):
         if not is_known(candidate):
             continue
-        assert candidate.relaxed is not None and candidate.gamma_zero is not None and candidate.gamma_slope is not None
+        assert candidate.relaxed is not None
         snapshots = ledger.snapshots(candidate.id)
         known.append(
             KnownTermination(
                 id=candidate.id,
                 arm=candidate.arm,
                 structure=candidate.relaxed,
-                line=Line(candidate.gamma_zero, candidate.gamma_slope),
+                line=candidate.measured_line,
                 energy_class=candidate.energy_class,
                 accepted=candidate.verdict == Verdict.ACCEPTED,
                 path=tuple((key, energy) for _, key, energy in snapshots),

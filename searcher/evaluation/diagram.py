@@ -9,7 +9,6 @@ from ase import Atoms
 from rich.console import Console
 from rich.table import Table
 
-from searcher.campaign.campaign import LEDGER
 from searcher.campaign.candidate import Verdict
 from searcher.campaign.ledger import Ledger
 from searcher.errors import InputError
@@ -148,19 +147,18 @@ def diagram_of_runs(folders: Sequence[Path], delta_mu_range: tuple[float, float]
     members: list[Member] = []
     ranges = []
     for folder in folders:
-        ledger = Ledger(folder / LEDGER, read_only=True)
+        ledger = Ledger.of_run(folder)
         facet = (ledger.fact("template") or {}).get("facet")
         prefix = f"{ledger.fact('name')}/" if len(folders) > 1 else ""
         ranges.append(tuple(ledger.fact("config", {}).get("acceptance", {}).get("delta_mu_o_range", DELTA_MU_O_RANGE)))
         found = [*ledger.candidates(verdict=Verdict.REFERENCE), *ledger.candidates(verdict=Verdict.ACCEPTED)]
         for candidate in found:
-            if candidate.gamma_zero is None or candidate.gamma_slope is None:
+            if candidate.line is None:
                 continue
             if candidate.verdict == Verdict.REFERENCE and candidate.reason is not None:
                 continue
             name = candidate.label or candidate.id
-            line = Line(candidate.gamma_zero, candidate.gamma_slope)
-            members.append(Member(prefix + name, facet, line, "campaign"))
+            members.append(Member(prefix + name, facet, candidate.line, "campaign"))
         ledger.close()
     if not members:
         raise InputError("these campaigns have no relaxed termination yet")

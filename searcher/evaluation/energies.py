@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from ase import Atoms
 
 from relax.potential import PotentialSpec, gap_spec
 from relax.references import References
-from relax.worker import evaluate_task, reference_task
+from relax.worker import evaluate_task, plain_arrays, reference_task
 from searcher.campaign.executor import Executor
 from searcher.errors import EnvironmentProblem, InputError
 from searcher.scoring.thermodynamics import Line, gamma_one_sided, gamma_symmetric
@@ -120,7 +119,7 @@ class Energies:
         """Crystal, metal and molecule by the potential."""
         if metal not in self._measured:
             bulk = Crystal(metal).bulk()
-            payload = {"potential": self.potential.as_dict(), "bulk": _arrays(bulk), "metal_structure": "hcp"}
+            payload = {"potential": self.potential.as_dict(), "bulk": plain_arrays(bulk), "metal_structure": "hcp"}
             self._measured[metal] = References(**self._single(reference_task, payload))
         return self._measured[metal]
 
@@ -130,7 +129,7 @@ class Energies:
         chunks = [missing[i : i + CHUNK] for i in range(0, len(missing), CHUNK)]
         found: list[tuple[float | None, str]] = [(s.energy, "file") for s in structures]
         payloads = [
-            {"potential": self.potential.as_dict(), "structures": [_arrays(structures[n].atoms) for n in chunk]}
+            {"potential": self.potential.as_dict(), "structures": [plain_arrays(structures[n].atoms) for n in chunk]}
             for chunk in chunks
         ]
         if not payloads:
@@ -171,7 +170,7 @@ class Energies:
         if (facet, metal) not in self._bottoms:
             found = self.measured(metal)
             slab = bottom_slab(Crystal(metal, found.a, found.c, found.u), facet)
-            payload = {"potential": self.potential.as_dict(), "structures": [_arrays(slab)]}
+            payload = {"potential": self.potential.as_dict(), "structures": [plain_arrays(slab)]}
             energy = float(self._single(evaluate_task, payload)["energies"][0])
             n_metal = int(np.count_nonzero(slab.numbers != 8))
             area = float(slab.cell[0, 0] * slab.cell[1, 1])
@@ -250,12 +249,3 @@ def _metal(structures: Sequence[FileStructure]) -> str:
             f"the structures hold the metals {', '.join(metals) or 'none'}: exactly one is needed beside oxygen"
         )
     return metals[0]
-
-
-def _arrays(atoms: Atoms) -> dict[str, Any]:
-    return {
-        "numbers": np.asarray(atoms.numbers),
-        "positions": np.asarray(atoms.positions),
-        "cell": np.asarray(atoms.cell.array),
-        "pbc": [bool(axis) for axis in atoms.pbc],
-    }

@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 
 from relax.potential import PotentialSpec
-from relax.worker import relax_task
+from relax.worker import plain_arrays, relax_task
 from searcher.campaign.executor import Executor
 from searcher.errors import EnvironmentProblem
 from searcher.structures.slabs import FileStructure
@@ -59,9 +59,6 @@ def relaxed_symmetric(
 def _payload(atoms: Atoms, potential: PotentialSpec) -> dict[str, Any]:
     return {
         "potential": potential.as_dict(),
-        "numbers": np.asarray(atoms.numbers),
-        "positions": np.asarray(atoms.positions),
-        "cell": np.asarray(atoms.cell.array),
-        "pbc": [bool(axis) for axis in atoms.pbc],
+        **plain_arrays(atoms),
         "frozen": [],
     }

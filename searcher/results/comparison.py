@@ -10,7 +10,6 @@ from ase import Atoms
 from rich.console import Console
 from rich.table import Table
 
-from searcher.campaign.campaign import LEDGER
 from searcher.campaign.candidate import Verdict
 from searcher.campaign.executor import Executor
 from searcher.campaign.fingerprints import Fingerprints
@@ -126,7 +125,7 @@ def print_compared(record: Mapping[str, Any], console: Console) -> None:
 def _opened(folders: Sequence[Path]) -> list[Ledger]:
     if len(folders) < 2:
         raise InputError("give two campaigns or more to compare")
-    ledgers = [Ledger(folder / LEDGER, read_only=True) for folder in folders]
+    ledgers = [Ledger.of_run(folder) for folder in folders]
     names = [ledger.fact("name") for ledger in ledgers]
     if len(set(names)) < len(names):
         raise InputError(f"two campaigns are called {max(names, key=names.count)!r}: their ids could not be told apart")
@@ -138,7 +137,7 @@ def _kappa_min(ledger: Ledger) -> float:
 
 
 def _anything(ledgers: Sequence[Ledger]) -> bool:
-    return any(c.gamma_zero is not None for ledger in ledgers for c in ledger.candidates(verdict=Verdict.REFERENCE))
+    return any(c.line is not None for ledger in ledgers for c in ledger.candidates(verdict=Verdict.REFERENCE))
 
 
 def _accepted(ledger: Ledger, executor: Executor) -> list[Found]:
@@ -158,7 +157,7 @@ def _accepted(ledger: Ledger, executor: Executor) -> list[Found]:
         fingerprint = Fingerprint(
             vectors.subset(np.flatnonzero(atoms.get_tags() != 0)), vectors, (3 * n_oxygen - 2 * len(atoms)) / area
         )
-        gamma = (candidate.gamma_zero or 0.0) + (candidate.gamma_slope or 0.0) * delta_mu_o
+        gamma = candidate.measured_line.at(delta_mu_o)
         facet = str((ledger.fact("template") or {}).get("facet"))
         found.append(Found(str(ledger.fact("name")), name, facet, gamma, atoms, fingerprint))
     return found

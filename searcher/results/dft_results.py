@@ -13,8 +13,7 @@ from ase.io import write
 from rich.console import Console
 from rich.table import Table
 
-from searcher.campaign.campaign import LEDGER
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.ledger import LEDGER, Ledger
 from searcher.campaign.locking import DriverLock
 from searcher.errors import InputError
 from searcher.results.dft_inputs import JOBS
@@ -138,9 +137,7 @@ def comparison(ledger: Ledger, label: str) -> dict[str, Any]:
         if result.role != "slab":
             continue
         candidate = ledger.candidate(result.id)
-        own = None
-        if candidate.gamma_zero is not None and candidate.gamma_slope is not None:
-            own = MEV * Line(candidate.gamma_zero, candidate.gamma_slope).at(delta_mu_o)
+        own = None if candidate.line is None else MEV * candidate.line.at(delta_mu_o)
         line = dft_line(result, references)
         rows.append(
             {

@@ -2,11 +2,8 @@
 
 import csv
 import json
-import os
 import re
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import ase.db
@@ -20,6 +17,7 @@ from searcher.campaign.ledger import Ledger
 from searcher.campaign.problem import template_settings
 from searcher.config import CampaignConfig
 from searcher.errors import InputError
+from searcher.files import replacing, write_text
 from searcher.results.description import describe_candidate
 from searcher.results.dft_inputs import KPOINT_LENGTH, Job, oxygen_molecule, write_jobs
 from searcher.results.dft_inputs import WRITERS as DFT_WRITERS
@@ -113,7 +111,7 @@ def export(
         atoms = annotated(termination, delta_mu_o, surface)
         for kind in (name for name in formats if name in WRITERS):
             suffix, writer = WRITERS[kind]
-            with _replacing(out / f"{name}{suffix}") as draft:
+            with replacing(out / f"{name}{suffix}") as draft:
                 writer(draft, atoms)
     write_extxyz(out / "combined.extxyz", terminations, delta_mu_o, surface)
     _write_tables(out, terminations, delta_mu_o)
@@ -135,7 +133,7 @@ def write_extxyz(
     surface: Mapping[str, str | float] | None = None,
 ) -> None:
     """All structures in one file; an empty file if there are none."""
-    with _replacing(path) as draft:
+    with replacing(path) as draft:
         write(draft, [annotated(t, delta_mu_o, surface) for t in terminations], format="extxyz")
 
 
@@ -146,7 +144,7 @@ def write_accepted_db(folder: Path, ledger: Ledger) -> Path:
 
 def _write_db(path: Path, ledger: Ledger, terminations: Sequence[Termination]) -> Path:
     delta_mu_o, surface = chosen_delta_mu_o(ledger), surface_record(ledger)
-    with _replacing(path) as draft, ase.db.connect(draft, type="db", append=False, use_lock_file=False) as database:
+    with replacing(path) as draft, ase.db.connect(draft, type="db", append=False, use_lock_file=False) as database:
         for termination in terminations:
             atoms = annotated(termination, delta_mu_o, surface)
             row = {**atoms.info, "facet": f"({_facet(ledger)})"}
@@ -204,8 +202,7 @@ def _campaign_record(ledger: Ledger) -> dict[str, str]:
 
 def _write_descriptions(out: Path, ledger: Ledger, terminations: Sequence[Termination]) -> None:
     records = [describe_candidate(ledger, termination) for termination in terminations]
-    with _replacing(out / "descriptions.json") as draft:
-        draft.write_text(json.dumps(records, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(out / "descriptions.json", json.dumps(records, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def surface_record(ledger: Ledger) -> dict[str, str | float]:
@@ -316,9 +313,8 @@ gpaw/NAME/              structure.extxyz and run.py, for `gpaw python run.py`
 
 def _write_tables(out: Path, terminations: Sequence[Termination], delta_mu_o: float) -> None:
     rows = [termination.row(delta_mu_o) for termination in terminations]
-    with _replacing(out / "table.json") as draft:
-        draft.write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    with _replacing(out / "table.csv") as draft, draft.open("w", encoding="utf-8", newline="") as stream:
+    write_text(out / "table.json", json.dumps(rows, indent=1, allow_nan=False) + "\n")
+    with replacing(out / "table.csv") as draft, draft.open("w", encoding="utf-8", newline="") as stream:
         if rows:
             writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
             writer.writeheader()
@@ -342,25 +338,8 @@ def _write_readme(out: Path, ledger: Ledger, selection: str, names: Sequence[str
         potential=ledger.fact("potential"),
         listing=f"NAME{{{suffixes}}}   one structure each, NAME is the candidate's id" if files else "",
     )
-    with _replacing(out / "README.txt") as draft:
-        draft.write_text(text, encoding="utf-8")
+    write_text(out / "README.txt", text)
 
 
 def _facet(ledger: Ledger) -> str:
     return str((ledger.fact("template") or {}).get("facet", "unknown"))
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A draft beside `path` that takes its place once it is complete."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
-    os.close(handle)
-    draft = Path(name)
-    try:
-        yield draft
-        draft.chmod(0o644)
-        with draft.open("rb") as stream:
-            os.fsync(stream.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -24,6 +24,7 @@ from filelock import FileLock
 from searcher.campaign.candidate import Verdict
 from searcher.campaign.ledger import Ledger
 from searcher.config import COSMETIC, flatten
+from searcher.files import write_text
 from searcher.results import plots
 from searcher.results.export import write_extxyz
 from searcher.results.redaction import redact
@@ -118,9 +119,7 @@ def _campaign_id(folder: Path) -> str:
     """The campaign's id in every store, made with its first projection."""
     path = folder / ID_FILE
     if not path.exists():
-        draft = path.with_name(path.name + ".new")
-        draft.write_text(uuid.uuid4().hex + "\n", encoding="utf-8")
-        draft.replace(path)
+        write_text(path, uuid.uuid4().hex + "\n")
     return path.read_text(encoding="utf-8").strip()
 
 
@@ -311,7 +310,7 @@ def main(arguments: list[str] | None = None) -> None:
     if sys.platform == "linux":  # a driver that is killed leaves nothing behind
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.setitimer(signal.ITIMER_REAL, given.limit_s)
-    ledger = Ledger(given.folder / "campaign.db", read_only=True)
+    ledger = Ledger.of_run(given.folder)
     uri = given.uri or default_uri(given.folder.parent)
     while not _projected(given.folder, ledger, uri, given.experiment, given.status):
         time.sleep(LOCKED_AGAIN_S)

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from searcher.campaign.candidate import Candidate, Verdict
 from searcher.campaign.executor import Executor
 from searcher.campaign.ledger import Ledger
 from searcher.config import flatten
+from searcher.files import write_text
 from searcher.results import plots, svg
 from searcher.results.redaction import redact
 from searcher.results.report_data import example_pictures, page_data
@@ -44,12 +44,7 @@ def write_report(folder: Path, ledger: Ledger, executor: Executor | None = None)
         Computes what the map of likeness still lacks; without one, the map shows what was computed before.
     """
     path = folder / "report.html"
-    draft = path.with_name(path.name + ".new")
-    with draft.open("w", encoding="utf-8") as stream:
-        stream.write(render(folder, ledger, executor))
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.replace(path)
+    write_text(path, render(folder, ledger, executor))
     return path
 
 
@@ -131,11 +126,7 @@ def _tabled(ledger: Ledger) -> list[Candidate]:
 
 
 def _lines(candidates: Sequence[Candidate]) -> dict[str, Line]:
-    return {
-        c.id: Line(c.gamma_zero, c.gamma_slope)
-        for c in candidates
-        if c.gamma_zero is not None and c.gamma_slope is not None
-    }
+    return {c.id: c.line for c in candidates if c.line is not None}
 
 
 def _known_and_accepted(ledger: Ledger) -> list[Candidate]:

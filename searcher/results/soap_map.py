@@ -8,6 +8,7 @@ import numpy as np
 from searcher.campaign.executor import Executor
 from searcher.campaign.fingerprints import Fingerprints
 from searcher.campaign.ledger import Ledger
+from searcher.files import replacing
 from searcher.scoring.descriptors import SoapSettings, mean_vector
 
 CACHE = "soap_map.npz"
@@ -65,6 +66,5 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _write(path: Path, kept: Mapping[str, np.ndarray]) -> None:
-    draft = path.with_name(path.name + ".new.npz")
-    np.savez(draft, keys=np.array(list(kept)), vectors=np.array(list(kept.values()), dtype=np.float32))
-    draft.replace(path)
+    with replacing(path) as draft, draft.open("wb") as stream:
+        np.savez(stream, keys=np.array(list(kept)), vectors=np.array(list(kept.values()), dtype=np.float32))

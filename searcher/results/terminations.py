@@ -95,9 +95,6 @@ def describe(ledger: Ledger, candidate: Candidate) -> Termination | None:
     n_oxygen = int(np.count_nonzero(atoms.numbers == OXYGEN))
     excess = n_oxygen - 2 * (len(atoms) - n_oxygen)
     potential = ledger.fact("potential")
-    line = None
-    if candidate.gamma_zero is not None and candidate.gamma_slope is not None:
-        line = Line(candidate.gamma_zero, candidate.gamma_slope)
     return Termination(
         id=candidate.id,
         arm=candidate.arm,
@@ -111,7 +108,7 @@ def describe(ledger: Ledger, candidate: Candidate) -> Termination | None:
         excess_oxygen=excess,
         excess_oxygen_per_area=excess / area,
         area=area,
-        line=line,
+        line=candidate.line,
         energy=None if potential is None else ledger.energy(candidate.id, potential),
         energy_class=candidate.energy_class,
         kappa=finite(candidate.kappa),

@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.io.formats import UnknownFileTypeError
 
 from searcher.errors import InputError
+from searcher.files import replacing
 
 FORMATS = {
     ".extxyz": "extxyz",
@@ -122,6 +123,5 @@ def write_compressed(path: Path, structures: Sequence[Atoms]) -> None:
     """Write structures as ``.extxyz.xz``, the same bytes for the same structures."""
     text = StringIO()
     ase.io.write(text, list(structures), format="extxyz")
-    draft = path.with_name(path.name + ".new")
-    draft.write_bytes(lzma.compress(text.getvalue().encode(), preset=9))
-    draft.replace(path)
+    with replacing(path) as draft:
+        draft.write_bytes(lzma.compress(text.getvalue().encode(), preset=9))

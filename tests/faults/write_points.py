@@ -17,8 +17,8 @@ from threading import Event
 from rich.console import Console
 
 from searcher.campaign import gan_arm, verification
-from searcher.campaign.campaign import LEDGER, open_campaign
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.campaign import open_campaign
+from searcher.campaign.ledger import LEDGER, Ledger
 from searcher.campaign.loop import run_campaign
 from searcher.cli import main as command_line
 from searcher.loading import load_config

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from generators.grids.backmapping import BackmappingSettings, Decoded, backmap
@@ -259,6 +259,7 @@ def test_normal_matrix_and_gradient_are_those_of_the_dense_jacobian():
 
 
 @settings(max_examples=20, deadline=None)
+@example(seed=1215, lengths=(3.0, 2.5, 3.0), periodic=(False, False, False), clip=False)
 @given(
     seed=st.integers(0, 10**6),
     lengths=st.tuples(*[st.floats(2.5, 9.0)] * 3),
@@ -281,14 +282,15 @@ def test_fitting_grid_by_grid_where_atoms_reach_equals_fitting_all_voxels_at_onc
     clipped = data >= 1.0 if clip else None
     start = Gaussians(true.positions + torch.as_tensor(rng.normal(0, 0.03, (2, 4, 3))), true.amplitudes, true.present)
     one, other = (
-        method(data, clipped, start.squeezed(4), spec, 40, 1e-9, *reach)
+        method(data, clipped, start.squeezed(4), spec, 400, 1e-9, *reach)
         for method, reach in ((_fit_compiled, [8.5]), (_fit_batch, []))
     )
     errors = [
         residuals_and_weights(data, clipped, atoms, spec, 8.5)[0].square().sum(dim=(1, 2)) for atoms in (one, other)
     ]
-    # both end where a step gains less than 1e-3 of a mean square residual
-    torch.testing.assert_close(errors[0], errors[1], rtol=1e-3, atol=0)
+    # both end where a step gains less than 1e-3 of a mean square residual; steps that were refused count as iterations
+    # in the batch only, hence so many
+    torch.testing.assert_close(errors[0], errors[1], rtol=1e-4, atol=0)
     reached, shares = residuals_and_weights(data, clipped, one, spec, 8.5)
     everywhere, all_shares = _residuals_everywhere(data, clipped, one, spec)
     torch.testing.assert_close(reached, everywhere, atol=1e-12, rtol=0)

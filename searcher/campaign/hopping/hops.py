@@ -11,6 +11,7 @@ from ase import Atoms
 
 from generators.template import Template
 from searcher.errors import InputError, StorageError
+from searcher.files import write_text
 
 IDENTITY = "identity.json"
 
@@ -136,6 +137,4 @@ def _read_json(path: Path) -> Any:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    draft = path.with_name(path.name + ".new")
-    draft.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
-    draft.replace(path)
+    write_text(path, json.dumps(content, allow_nan=False))

@@ -11,7 +11,7 @@ from ase import Atoms
 
 from generators.moves import cartesian_move, delocalized_move, insert_oxygen, remove_oxygen
 from relax.potential import PotentialSpec
-from relax.worker import relax_task
+from relax.worker import plain_arrays, relax_task
 from searcher.campaign.executor import Executor, Outcome
 from searcher.campaign.hopping.hops import Hop
 from searcher.campaign.hopping.settings import BasinHoppingSettings
@@ -149,10 +149,7 @@ class Walk:
     def _payload(self, atoms: Atoms) -> dict[str, Any]:
         return {
             "potential": self.potential.as_dict(),
-            "numbers": np.asarray(atoms.numbers),
-            "positions": np.asarray(atoms.positions),
-            "cell": np.asarray(atoms.cell.array),
-            "pbc": [bool(axis) for axis in atoms.pbc],
+            **plain_arrays(atoms),
             "frozen": np.arange(self.problem.template.n_frozen),
             "settings": {"window": self.window, **self.settings.relaxation},
         }
