@@ -150,6 +150,11 @@ class Ledger:
         row = self._connection.execute("SELECT value FROM fact WHERE key = ?", (key,)).fetchone()
         return default if row is None else json.loads(row[0])
 
+    @property
+    def template(self) -> dict[str, Any]:
+        """The recorded facts of the template; empty before preparation."""
+        return self.fact("template", {})
+
     def set_fact(self, key: str, value: Any) -> None:
         self._connection.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (key, json.dumps(value)))
 

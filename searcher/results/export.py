@@ -207,7 +207,7 @@ def _write_descriptions(out: Path, ledger: Ledger, terminations: Sequence[Termin
 
 def surface_record(ledger: Ledger) -> dict[str, str | float]:
     """What a structure's energy is measured against, with units in the names: enough to recompute its γ."""
-    template, references = ledger.fact("template") or {}, ledger.fact("references") or {}
+    template, references = ledger.template, ledger.fact("references") or {}
     record: dict[str, str | float] = {"facet": _facet(ledger)}
     for key, name, source in (
         ("gamma_bottom_eV_per_A2", "gamma_bottom", template),
@@ -322,7 +322,7 @@ def _write_tables(out: Path, terminations: Sequence[Termination], delta_mu_o: fl
 
 
 def _write_readme(out: Path, ledger: Ledger, selection: str, names: Sequence[str], formats: Sequence[str]) -> None:
-    template = ledger.fact("template") or {}
+    template = ledger.template
     config = ledger.fact("config", {})
     files = [kind for kind in formats if kind in WRITERS]
     suffixes = ", ".join(WRITERS[kind][0] for kind in files)
@@ -342,4 +342,4 @@ def _write_readme(out: Path, ledger: Ledger, selection: str, names: Sequence[str
 
 
 def _facet(ledger: Ledger) -> str:
-    return str((ledger.fact("template") or {}).get("facet", "unknown"))
+    return str(ledger.template.get("facet", "unknown"))

@@ -59,7 +59,7 @@ def render(folder: Path, ledger: Ledger, executor: Executor | None = None) -> st
     )
     environment.filters |= {"milli": lambda value: MEV * value, "formula": _formula}
     found = status(folder, ledger)
-    template = ledger.fact("template") or {}
+    template = ledger.template
     metal = ledger.fact("config", {}).get("material", {}).get("metal", "Ru")
     style = _asset("report.css") + svg.element_colours({s: atomic_numbers[s] for s in ("O", metal)})
     script = _asset("report.js")
