@@ -8,13 +8,13 @@ from threading import Event
 from rich.console import Console
 
 from searcher.campaign.campaign import Campaign, open_campaign
-from searcher.campaign.candidate import Gate
+from searcher.campaign.candidate import PREPARATION, Gate
 from searcher.campaign.gan_arm import check_settings
 from searcher.campaign.hopping.seeds import hop_for_seeds
 from searcher.campaign.hopping.visited_minima import read_minima
 from searcher.campaign.ledger import Ledger
 from searcher.campaign.loop import run_campaign
-from searcher.campaign.preparation import PREPARATION, prepare
+from searcher.campaign.preparation import prepare
 from searcher.campaign.pretraining import pretrain
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.stopping import StopRequest, stop_before_wall_time

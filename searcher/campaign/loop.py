@@ -7,8 +7,9 @@ from rich.console import Console
 
 from searcher.campaign import stages
 from searcher.campaign.campaign import Campaign
+from searcher.campaign.candidate import PREPARATION
 from searcher.campaign.inheritance import inherit
-from searcher.campaign.preparation import PREPARATION, prepare
+from searcher.campaign.preparation import prepare
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.retention import require_space, sweep
 from searcher.campaign.snapshot import take_snapshot

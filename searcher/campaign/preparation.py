@@ -13,7 +13,7 @@ from generators.template import Template
 from relax.references import References
 from relax.worker import evaluate_task, plain_arrays, reference_task
 from searcher.campaign.campaign import Campaign
-from searcher.campaign.candidate import Candidate, Gate, Verdict, candidate_id
+from searcher.campaign.candidate import PREPARATION, Candidate, Gate, Verdict, candidate_id
 from searcher.campaign.problem import ReferenceEnergies, SurfaceProblem, build_problem, template_settings
 from searcher.campaign.relaxing import relax_candidates, require_same_potential
 from searcher.campaign.warm_start import WarmStart, load_warm_start
@@ -24,7 +24,6 @@ from searcher.structures.crystal import Crystal
 from searcher.structures.files import read_structures
 from searcher.structures.templates import bottom_slab, seed_structures
 
-PREPARATION = -1
 CHUNK = 8  # structures per evaluation task
 TEMPLATE_TOLERANCE = 0.05  # Å: how far a file's frozen atoms may stand from the template's
 
