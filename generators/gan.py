@@ -43,6 +43,8 @@ class GanProposer:
         Weights to sample from before any training, and to begin each training with.
     progress : callable, optional
         Gets the metrics of every training step.
+    noise_temperature : float
+        Standard deviation of the noise that samples are made from; networks are trained at 1.
 
     Raises
     ------
@@ -62,7 +64,9 @@ class GanProposer:
         folder: Path | None = None,
         warm_start: Path | None = None,
         progress: Callable[[Mapping[str, float]], None] | None = None,
+        noise_temperature: float = 1.0,
     ) -> None:
+        self.noise_temperature = noise_temperature
         self.template, self.spec = template, spec
         self.network_settings, self.training_settings = network_settings, training_settings
         self.backmapping_settings = backmapping_settings or BackmappingSettings()
@@ -138,7 +142,7 @@ class GanProposer:
             for start in range(0, n, SAMPLES_AT_ONCE):
                 part = rows[start : start + SAMPLES_AT_ONCE].to(device)
                 noise = torch.randn(len(part), self.network_settings.latent, generator=random, device=device)
-                grids[start : start + len(part)] = self._network(noise, part).cpu()
+                grids[start : start + len(part)] = self._network(self.noise_temperature * noise, part).cpu()
         return grids, rows
 
     def _random(self, rng: np.random.Generator) -> torch.Generator:

@@ -61,6 +61,9 @@ class SurfaceSection(Settings):
     slack_below: PositiveFloat = 0.5
     slack_above: PositiveFloat = 1.1
     vacuum: Annotated[float, Field(ge=10)] = 12.0
+    terminations: tuple[str, ...] | None = Field(
+        default=None, description="names of the terminations by construction that are seeds; all if not given"
+    )
     metal_count: CountRange | None = Field(default=None, description="free metal atoms, smallest and largest")
     oxygen_count: CountRange | None = Field(default=None, description="free oxygen atoms, smallest and largest")
 
@@ -99,6 +102,9 @@ class TrainingSection(Settings):
 class ConditioningSection(Settings):
     """What the generator is told."""
 
+    enabled: bool = Field(
+        default=True, description="false: networks without conditions, asked for nothing in particular"
+    )
     delta_mu_o: Annotated[float, Field(ge=-4, le=1)] = -0.5
     edges_mev_per_A2: tuple[float, ...] = (5, 10, 20, 30, 45, 60, 80, 110, 150)
     classes_asked: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2, 3)
@@ -112,19 +118,50 @@ class ScreeningSection(Settings):
     composition_quota: bool = True
 
 
+class MovesSection(Settings):
+    """How an arm of kind `hopping` changes what is known."""
+
+    kind: Literal["delocalized", "cartesian"] = "delocalized"
+    step_length: Annotated[float, Field(gt=0, description="largest Cartesian component of a displacement in Å")] = 1.2
+    mode_fraction: Annotated[float, Field(gt=0, le=1)] = 0.25
+    oxygen_probability: Annotated[
+        float, Field(ge=0, le=1, description="how often an oxygen atom is inserted or removed instead")
+    ] = 0.25
+    relocation_probability: Annotated[
+        float, Field(ge=0, le=1, description="how often an oxygen atom is taken away and put elsewhere instead")
+    ] = 0.25
+    reach_mev_per_A2: Annotated[
+        float,
+        Field(gt=0, description="moves begin e times less often at a termination so much further above the envelope"),
+    ] = 15.0
+
+    @model_validator(mode="after")
+    def _shares(self) -> "MovesSection":
+        if self.oxygen_probability + self.relocation_probability > 1:
+            raise ValueError("`oxygen_probability` and `relocation_probability` exceed 1 together")
+        return self
+
+
 class ArmSection(Settings):
     """One source of proposals with its share of the force calls."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    kind: Literal["gan", "random"]
+    kind: Literal["gan", "random", "hopping"]
     share: Annotated[float, Field(gt=0, le=1)]
     feeds_training: bool = True
+    first_iteration: Annotated[
+        int, Field(ge=0, description="before it the other arms have this arm's force calls, in proportion to theirs")
+    ] = 0
+    noise_temperature: Annotated[
+        float, Field(gt=0, description="of a GAN: factor on the noise; above 1 it reaches further from what it learned")
+    ] = 1.0
     composition: Literal["training", "uniform"] = Field(
         default="training", description="counts of random placement: as in the training set, or uniform in the ranges"
     )
     metal: Literal["random", "training"] = Field(
         default="random", description="of random placement: at random, or where a training structure has it"
     )
+    moves: MovesSection = MovesSection()
     screening: ScreeningSection = ScreeningSection()
 
 
@@ -226,6 +263,8 @@ class CampaignConfig(Settings):
         names = [arm.name for arm in self.arms]
         if len(set(names)) < len(names):
             raise ValueError(f"`arms` has a name twice: {', '.join(names)}")
+        if min(arm.first_iteration for arm in self.arms) > 0:
+            raise ValueError("`arms`: none has `first_iteration` 0, so that the first iteration would be empty")
         total = sum(arm.share for arm in self.arms)
         if not 0.999 <= total <= 1.001:
             raise ValueError(f"the shares of `arms` add up to {total:g} but must add up to 1")

@@ -1,5 +1,6 @@
 """The GAN arm: an iteration's training, its weights and metrics in the ledger, a source to sample from."""
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,19 +33,21 @@ METRIC_NAMES = ("critic_loss", "generator_loss", "wasserstein", "penalty", "crit
 
 
 def network_settings(config: CampaignConfig, problem: SurfaceProblem) -> NetworkSettings:
-    """Layout and conditions of the networks: energy class and oxygen count.
+    """Layout and conditions of the networks: energy class and oxygen count, or none.
 
     Raises
     ------
     InputError
         For an unknown or unfit setting.
     """
-    conditions = (
+    told = (
         ConditionSpec("energy_class", "class", problem.classes.n_classes),
         ConditionSpec("n_oxygen", "class", problem.counts["O"][1] + 1),
     )
     try:
-        return NetworkSettings(conditions=conditions, **_tuples(config.network.settings))
+        return NetworkSettings(
+            conditions=told if config.conditioning.enabled else (), **_tuples(config.network.settings)
+        )
     except (TypeError, ValueError) as error:
         raise InputError(f"`network.settings`: {error}") from None
 
@@ -98,6 +101,7 @@ def gan_proposer(
     folder: Path | None = None,
     warm_start: Path | None = None,
     progress: Callable[[Mapping[str, float]], None] | None = None,
+    noise_temperature: float = 1.0,
 ) -> GanProposer:
     """The DCWGAN as configured, on the template's window.
 
@@ -116,6 +120,7 @@ def gan_proposer(
         folder=folder,
         warm_start=warm_start,
         progress=progress,
+        noise_temperature=noise_temperature,
     )
 
 
@@ -143,11 +148,12 @@ def learned_generator(
         weights = campaign.folder / recorded["weights"]
         if not weights.is_file() or file_hash(weights) != recorded["sha256"]:
             raise StorageError(f"`{weights}` is missing or does not match its checksum; restore it from a copy")
-        return gan_proposer(campaign.config, problem, warm_start=weights)
+        return gan_proposer(campaign.config, problem, warm_start=weights, noise_temperature=arm.noise_temperature)
     records = [r for r in records if r.condition["n_oxygen"] <= problem.counts["O"][1]]
     if not records:
         raise SearchFailed("the training set is empty: no seed lies inside the template's free range")
     metrics: list[tuple[str, int, float]] = []
+    began = time.monotonic()
     settings = training_settings(campaign.config)
     with counting(console, f"training {arm.name} on {len(records)} structures", settings.steps) as advance:
 
@@ -165,6 +171,7 @@ def learned_generator(
             folder=folder,
             warm_start=_weights_to_start_from(campaign, iteration, stage),
             progress=follow,
+            noise_temperature=arm.noise_temperature,
         )
         try:
             source.fit(records, np.random.default_rng(spawn_seed(campaign.config.seed, iteration, arm.name, -1)))
@@ -181,6 +188,7 @@ def learned_generator(
                 "weights": str(weights.relative_to(campaign.folder)),
                 "sha256": file_hash(weights),
                 "records": len(records),
+                "seconds": round(time.monotonic() - began, 1),
                 "snapshot": snapshot.hash,
             },
         )

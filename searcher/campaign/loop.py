@@ -46,6 +46,8 @@ def run_campaign(campaign: Campaign, console: Console, after_iteration: AfterIte
         snapshot = take_snapshot(campaign.ledger, iteration)
         shares = stages.plan(campaign, iteration)
         for arm in campaign.config.arms:
+            if arm.name not in shares:
+                continue
             stages.propose(campaign, problem, snapshot, arm, shares[arm.name], console)
             _stop_if_asked(campaign, started)
         stages.relax(campaign, problem, iteration, console)

@@ -97,7 +97,8 @@ def _seeds(campaign: Campaign, problem: SurfaceProblem, console: Console) -> Non
         return
     references = problem.references
     crystal = Crystal(problem.metal, references.a, references.c, references.u)
-    found = seed_structures(crystal, config.surface.facet, config.surface.repeat, template_settings(config))
+    constructed = seed_structures(crystal, config.surface.facet, config.surface.repeat, template_settings(config))
+    found = chosen_terminations(constructed, config.surface.facet, config.surface.terminations)
     for path in config.seeds:
         found |= {f"{path.stem}-{i}": atoms for i, atoms in enumerate(on_template(path, problem.template))}
     if not ledger.candidates(iteration=PREPARATION, arm="seed"):
@@ -130,6 +131,23 @@ def _seeds(campaign: Campaign, problem: SurfaceProblem, console: Console) -> Non
             energy_class = problem.energy_class(seeds[candidate.id], seeds)
             ledger.update_candidate(replace(candidate, verdict=Verdict.REFERENCE, energy_class=energy_class))
         ledger.finish_stage(PREPARATION, "seeds", {"count": len(relaxed)})
+
+
+def chosen_terminations(constructed: dict[str, Atoms], facet: str, names: Sequence[str] | None) -> dict[str, Atoms]:
+    """Terminations by construction that are seeds, by label.
+
+    Raises
+    ------
+    InputError
+        If one of the names is none of the facet's.
+    """
+    if names is None:
+        return constructed
+    for name in names:
+        if f"{facet}-{name}" not in constructed:
+            known = ", ".join(label.removeprefix(f"{facet}-") for label in constructed)
+            raise InputError(f"`surface.terminations`: ({facet}) has no termination `{name}`; it has {known}")
+    return {f"{facet}-{name}": constructed[f"{facet}-{name}"] for name in names}
 
 
 def _known(campaign: Campaign, problem: SurfaceProblem, console: Console) -> None:

@@ -16,21 +16,23 @@ from searcher.config import ArmSection
 
 
 def plan(campaign: Campaign, iteration: int) -> dict[str, int]:
-    """How many relaxations each arm gets, so that force calls are shared as configured."""
+    """How many relaxations each arm that takes part gets, so that force calls are shared as configured."""
     recorded = campaign.ledger.stage(iteration, "plan")
     if recorded is None:
-        recorded = {arm.name: _relaxations(campaign, arm, iteration) for arm in campaign.config.arms}
+        active = [arm for arm in campaign.config.arms if arm.first_iteration <= iteration]
+        total = sum(arm.share for arm in active)
+        recorded = {arm.name: _relaxations(campaign, arm, arm.share / total, iteration) for arm in active}
         with campaign.ledger.transaction():
             campaign.ledger.finish_stage(iteration, "plan", recorded)
     return {name: int(count) for name, count in recorded.items()}
 
 
-def _relaxations(campaign: Campaign, arm: ArmSection, iteration: int) -> int:
+def _relaxations(campaign: Campaign, arm: ArmSection, share: float, iteration: int) -> int:
     budget = campaign.config.budget
     earlier = campaign.ledger.candidates(arm=arm.name, before=iteration, reached=Gate.SELECTED)
     calls = [c.force_calls for c in earlier if c.force_calls]
     mean = sum(calls) / len(calls) if calls else budget.expected_calls_per_relaxation
-    return max(1, round(arm.share * budget.force_calls_per_iteration / mean))
+    return max(1, round(share * budget.force_calls_per_iteration / mean))
 
 
 def propose(
