@@ -10,7 +10,8 @@ from rich.console import Console
 
 from generators.gan import WEIGHTS_NAME, GanProposer
 from generators.grids.backmapping import BackmappingSettings
-from generators.networks.conditioning import ConditionSpec
+from generators.grids.files import write_grids
+from generators.networks.conditioning import ConditionSpec, decode
 from generators.networks.dcwgan import NetworkSettings
 from generators.proposal import TrainingRecord
 from generators.training.loop import TrainingFailed
@@ -198,13 +199,12 @@ def learned_generator(
 def _keep_samples(campaign: Campaign, problem: SurfaceProblem, source: GanProposer, iteration: int) -> None:
     """A few generated grids, for people to look at."""
     seed = spawn_seed(campaign.config.seed, iteration, "pictures", 0)
-    grids, _ = source.sample_grids(N_PICTURES, {}, np.random.default_rng(seed))
-    np.savez_compressed(
-        campaign.iteration_folder(iteration) / "samples.npz",
-        grids=grids.numpy().astype(np.float16),
-        species=np.array(problem.grid.species),
-        spacing=problem.grid.spacing,
-    )
+    grids, rows = source.sample_grids(N_PICTURES, {}, np.random.default_rng(seed))
+    conditions = decode(rows, source.network_settings.conditions)
+    write_grids(
+        campaign.iteration_folder(iteration) / "samples.npz", grids.numpy(), problem.grid, conditions,
+        problem.template.id,
+    )  # fmt: skip
 
 
 def _weights_to_start_from(campaign: Campaign, iteration: int, stage: str) -> Path | None:

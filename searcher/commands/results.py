@@ -60,7 +60,13 @@ def register(app: typer.Typer) -> None:
     app.command("import")(import_results)
 
 
-def report(run_folder: RunPath) -> None:
+def report(
+    run_folder: RunPath,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="RUN", help="A campaign of another facet for the diagram; repeatable."),
+    ] = None,
+) -> None:
     """Write report.html."""
     from searcher.campaign.ledger import Ledger
     from searcher.results.report import write_report
@@ -68,7 +74,7 @@ def report(run_folder: RunPath) -> None:
     ledger = Ledger.of_run(run_folder)
     executor = make_executor(CORES)
     try:
-        print(write_report(run_folder, ledger, executor))
+        print(write_report(run_folder, ledger, executor, beside or ()))
     finally:
         executor.close()
 
