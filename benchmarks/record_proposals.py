@@ -1,6 +1,6 @@
 """Record proposals for `benchmarks/relaxation.py`: what a campaign would relax next.
 
-    python benchmarks/record_proposals.py configs/quickstart.yaml --count 60 --out benchmarks/proposals-110-1x2.extxyz.xz
+    python benchmarks/record_proposals.py configs/quickstart.yaml --out benchmarks/proposals-110-1x2.extxyz.xz
 
 Half of them come from the generator with the weights of the warm start as they are, half from random insertion (every
 other one over metal atoms of known terminations), all screened as the configuration says. The references and seeds of

@@ -1,4 +1,4 @@
-"""Relaxations with every step on disk, so that relaxers can be compared and stop criteria be tried without a force call.
+"""Relaxations with every step on disk, so that relaxers and stop criteria are compared afterwards.
 
 Shared by `relaxation.py` and `early_stopping.py`.
 """

@@ -49,10 +49,11 @@ def print_calls(name: str, paths: list[RecordedPath], fire: list[RecordedPath]) 
     calls = np.array([path.calls for path in paths])
     baseline = np.array([path.calls for path in fire])
     overhead = 1 - sum(p.force_seconds for p in paths) / sum(p.seconds for p in paths)
+    fewer = np.median(baseline) / np.median(calls)
     print(
         f"{name:24s} n {len(calls):4d}  calls: median {np.median(calls):6.1f}, mean {calls.mean():6.1f}; FIRE alone: "
-        f"{np.median(baseline):6.1f}, {baseline.mean():6.1f}; ratio of medians {np.median(baseline) / np.median(calls):.2f}, "
-        f"median ratio {np.median(baseline / calls):.2f}; converged {np.mean([p.converged for p in paths]):.2f} and "
+        f"{np.median(baseline):6.1f}, {baseline.mean():6.1f}; ratio of medians {fewer:.2f}, median ratio "
+        f"{np.median(baseline / calls):.2f}; converged {np.mean([p.converged for p in paths]):.2f} and "
         f"{np.mean([p.converged for p in fire]):.2f}; outside force calls {100 * overhead:.1f} %"
     )
 

@@ -13,6 +13,8 @@ from relax.potential import CountingCalculator
 MAX_CALLS: Final = "max_calls"
 CONVERGED: Final = "converged"
 POTENTIAL_FAILED: Final = "potential_failed"
+LAST_SNAPSHOT: Final = 64
+"""Force call beyond which no frame is kept: by then most relaxations have ended, and the rest creep."""
 
 StopCriterion = Callable[[Atoms, float, int], str | None]
 """Given atoms, energy in eV and the number of force calls so far: a reason code to stop, or None. The atoms' forces
@@ -58,7 +60,8 @@ class Watch(Calculator):
         self._fmax, self._max_calls = fmax, max_calls
         self._first_call = counter.force_calls
         fraction = np.linspace(0.0, 1.0, snapshots) ** 2.0
-        self._wanted = {1 + round(float(x) * (max_calls - 1)) for x in fraction}
+        last = min(max_calls, LAST_SNAPSHOT)
+        self._wanted = {1 + round(float(x) * (last - 1)) for x in fraction}
         self.energy = self.max_force = np.nan
         self.positions: np.ndarray | None = None
         """(n_atoms, 3) in Å, of the last call that was believed"""

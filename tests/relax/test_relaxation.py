@@ -7,8 +7,8 @@ import pytest
 from ase import Atoms
 from relax_structures import distorted_slab
 
-from relax.potential import CountingCalculator
 from relax.overlaps import push_apart
+from relax.potential import CountingCalculator
 from relax.relaxation import RelaxationSettings, RelaxationSettingsError, relax
 from relax.stopping import EXPLODING, LEAVING_WINDOW
 from relax.watching import MAX_CALLS
