@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, CalculatorError, all_changes
+from ase.calculators.calculator import Calculator, CalculatorError, CalculatorSetupError, all_changes
 
 from relax.checks import CheckLimits, check_input, check_output
 from relax.potential import CountingCalculator
@@ -88,8 +88,10 @@ class Watch(Calculator):
             raise RelaxationEnds(MAX_CALLS)
         try:
             self._counter.calculate(self.atoms, ["energy", "forces"], list(all_changes))
+        except CalculatorSetupError:
+            raise
         except (CalculatorError, RuntimeError, ArithmeticError):
-            # a set-up that never works fails with the references and seeds already
+            # what never works has failed with the references and seeds already
             raise RelaxationEnds(POTENTIAL_FAILED) from None
         energy, forces = float(self._counter.results["energy"]), np.array(self._counter.results["forces"])
         fault = check_output(energy, forces[self._free], self._limits)

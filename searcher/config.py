@@ -123,9 +123,11 @@ class StoppingSection(Settings):
     known_minimum_every: PositiveInt = Field(default=4, description="force calls between two looks")
     calm_force: PositiveFloat = Field(default=1.0, description="eV/Å; no look at larger forces")
     hopeless: bool = Field(default=True, description="where the energy can no longer reach the margin")
-    hopeless_looks: tuple[tuple[PositiveInt, Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]], ...] = Field(
-        default=((10, 3.0, 1.0), (20, 1.5, 1.0), (40, 0.5, 1.0)),
-        description="force call, eV that may still be gained there, and times what the last ten calls gained",
+    hopeless_looks: tuple[tuple[PositiveInt, Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]], ...] = (
+        Field(
+            default=((10, 3.0, 1.0), (20, 1.5, 1.0), (40, 0.5, 1.0)),
+            description="force call, eV that may still be gained there, and times what the last ten calls gained",
+        )
     )
 
 

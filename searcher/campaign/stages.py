@@ -4,8 +4,8 @@ from rich.console import Console
 
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import Gate, Verdict
-from searcher.campaign.judging import judge
 from searcher.campaign.early_stopping import plan_stops
+from searcher.campaign.judging import judge
 from searcher.campaign.known import describe_known, known_to
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.progress import counting
