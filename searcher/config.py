@@ -142,6 +142,25 @@ class MovesSection(Settings):
         return self
 
 
+class StoppingSection(Settings):
+    """Which relaxations end before they have converged."""
+
+    forming_o2: bool = Field(default=True, description="where an O2 molecule has formed and none is accepted")
+    known_minimum: bool = Field(default=True, description="where a path leads into a known minimum, told by SOAP")
+    known_minimum_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.5, description="of `acceptance.kappa_min`: largest κ to the known minimum"
+    )
+    known_minimum_every: PositiveInt = Field(default=4, description="force calls between two looks")
+    calm_force: PositiveFloat = Field(default=1.0, description="eV/Å; no look at larger forces")
+    hopeless: bool = Field(default=True, description="where the energy can no longer reach the margin")
+    hopeless_looks: tuple[tuple[PositiveInt, Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]], ...] = (
+        Field(
+            default=((10, 3.0, 1.0), (20, 1.5, 1.0), (40, 0.5, 1.0)),
+            description="force call, eV that may still be gained there, and times what the last ten calls gained",
+        )
+    )
+
+
 class ArmSection(Settings):
     """One source of proposals with its share of the force calls."""
 
@@ -163,6 +182,7 @@ class ArmSection(Settings):
     )
     moves: MovesSection = MovesSection()
     screening: ScreeningSection = ScreeningSection()
+    stopping: StoppingSection = StoppingSection()
 
 
 class BudgetSection(Settings):

@@ -4,6 +4,7 @@ from rich.console import Console
 
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import Gate, Verdict
+from searcher.campaign.early_stopping import plan_stops
 from searcher.campaign.judging import judge
 from searcher.campaign.known import describe_known, known_to
 from searcher.campaign.problem import SurfaceProblem
@@ -65,8 +66,9 @@ def propose(
     )
 
 
-def relax(campaign: Campaign, problem: SurfaceProblem, iteration: int, console: Console) -> None:
+def relax(campaign: Campaign, problem: SurfaceProblem, snapshot: Snapshot, console: Console) -> None:
     """Relax everything that was chosen and has no result yet."""
+    iteration = snapshot.iteration
     waiting = [
         c
         for c in campaign.ledger.candidates(iteration=iteration, verdict=Verdict.OPEN, reached=Gate.SELECTED)
@@ -74,8 +76,12 @@ def relax(campaign: Campaign, problem: SurfaceProblem, iteration: int, console: 
     ]
     if not waiting:
         return
+    stops = {
+        arm.name: plan_stops(campaign, problem, known_to(snapshot, arm.name, control_arms(campaign)), arm.stopping)
+        for arm in campaign.config.arms
+    }
     with counting(console, "relaxing", len(waiting)) as advance:
-        relax_candidates(campaign, problem, waiting, advance)
+        relax_candidates(campaign, problem, waiting, advance, stops)
 
 
 def judge_iteration(campaign: Campaign, problem: SurfaceProblem, snapshot: Snapshot, console: Console) -> None:
