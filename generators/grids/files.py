@@ -67,7 +67,7 @@ def read_grids(path: Path) -> GridFile:
         If the file is missing, damaged, or holds something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
             grids = np.asarray(data["grids"], dtype=np.float32)
             spec = GridSpec.from_dict(json.loads(str(data["spec"])))
             conditions = json.loads(str(data["conditions"]))

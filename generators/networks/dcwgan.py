@@ -48,6 +48,7 @@ class NetworkSettings:
     condition_size : int
         Numbers per condition beside the noise.
     critic_condition : {"channel", "projection", "both"}
+        Where the critic reads conditions: as a further channel, or as a product with its features.
     latent : int
         Length of the noise vector.
     generator_channels : tuple of int

@@ -16,11 +16,13 @@ class TrainingSettings:
     steps : int
         Generator steps.
     batch_size : int
+        Structures per step.
     critic_steps : int
         Critic steps before each generator step.
     loss : str
         A name in `generators.networks.losses.LOSSES`.
     penalty_weight : float
+        Of the gradient penalty, λ.
     penalty_every : int
         Critic steps from one gradient penalty to the next; the weight is multiplied by it, so that its mean stays
         (lazy regularisation, Karras et al., CVPR 2020). The penalty shares the step of the loss, so Adam's moments see
@@ -42,11 +44,13 @@ class TrainingSettings:
     checkpoint_every : int
         Steps.
     checkpoints_kept : int
+        The last ones.
     threads : int or None
         Threads of torch while training, which decide the last bits of the weights; None leaves them as they are.
     channels_last : bool
         Store the channels of a voxel side by side, which convolutions read faster.
     device : str
+        As torch names it.
     """
 
     steps: int = 1500

@@ -14,9 +14,11 @@ from relax.references import References
 from relax.worker import evaluate_task, plain_arrays, reference_task
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import PREPARATION, Candidate, Gate, Verdict, candidate_id
+from searcher.campaign.ledger import Ledger
 from searcher.campaign.problem import ReferenceEnergies, SurfaceProblem, build_problem, template_settings
 from searcher.campaign.relaxing import relax_candidates, require_same_potential
 from searcher.campaign.warm_start import WarmStart, load_warm_start
+from searcher.config import CampaignConfig
 from searcher.errors import EnvironmentProblem, InputError, SearchFailed
 from searcher.scoring.thermodynamics import Line
 from searcher.scoring.validity import check_validity
@@ -89,6 +91,21 @@ def _references(campaign: Campaign, console: Console) -> tuple[ReferenceEnergies
         with campaign.ledger.transaction():
             campaign.ledger.finish_stage(PREPARATION, "references", recorded)
     return ReferenceEnergies(**recorded["references"]), float(recorded["gamma_bottom"])
+
+
+def recorded_problem(ledger: Ledger) -> SurfaceProblem:
+    """The problem of a campaign whose references are recorded.
+
+    Raises
+    ------
+    InputError
+        If they are not yet.
+    """
+    recorded = ledger.stage(PREPARATION, "references")
+    if recorded is None:
+        raise InputError(f"the campaign of `{ledger.path}` has recorded no lattice yet; `searcher run` does so first")
+    config = CampaignConfig(**ledger.fact("config"))
+    return build_problem(config, ReferenceEnergies(**recorded["references"]), float(recorded["gamma_bottom"]))
 
 
 def _seeds(campaign: Campaign, problem: SurfaceProblem, console: Console) -> None:

@@ -8,7 +8,17 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
-from searcher.commands.options import CORES, AsJson, RunPath, Workers, make_executor, note
+from searcher.commands.options import (
+    CORES,
+    Arguments,
+    AsJson,
+    Potential,
+    RunPath,
+    Workers,
+    make_executor,
+    named_potential,
+    note,
+)
 from searcher.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,11 +27,9 @@ if TYPE_CHECKING:
 
 MEV = 1e-3
 
-Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="Structure files of any format that ASE reads.")]
-Potential = Annotated[
-    str, typer.Option(metavar="NAME|XML|MODULE:CALLABLE", help="Where energies come from that no file holds.")
+Files = Annotated[
+    list[Path], typer.Argument(metavar="FILE…", help="Structure files: extxyz, CIF, POSCAR, OUTCAR, ASE db …")
 ]
-Arguments = Annotated[str, typer.Option(metavar="JSON", help="Keyword arguments of a MODULE:CALLABLE.")]
 EnergyBulk = Annotated[float | None, typer.Option(help="Of the bulk oxide in eV per formula unit.")]
 HalfO2 = Annotated[float | None, typer.Option(help="½E(O2) in eV: where Δμ_O is 0.")]
 GammaBottom = Annotated[float | None, typer.Option(help="γ of the lower face of one-sided slabs in meV/Å².")]
@@ -302,21 +310,12 @@ def _check_facet(facet: str | None) -> None:
 def _energies(
     potential: str, arguments: str, o2_reference: str, given: tuple[float | None, float | None], workers: int
 ) -> "Energies":
-    from relax.potential import PotentialError, check_files
-    from searcher.errors import EnvironmentProblem
-    from searcher.evaluation.energies import Energies, parse_potential
+    from searcher.evaluation.energies import Energies
 
     if o2_reference not in ("raw", "fitted"):
         raise InputError(f"`--o2-reference` is {o2_reference!r} but must be raw or fitted")
     if (given[0] is None) != (given[1] is None):
         raise InputError("give both `--energy-bulk` and `--half-energy-o2`, or neither")
-    try:
-        keywords = json.loads(arguments)
-        spec = parse_potential(potential, keywords)
-        check_files(spec)
-    except json.JSONDecodeError as error:
-        raise InputError(f"`--arguments` is not JSON ({error}); an example is '{{}}'") from None
-    except PotentialError as error:
-        raise EnvironmentProblem(str(error)) from None
+    spec = named_potential(potential, arguments)
     pair = None if given[0] is None or given[1] is None else (given[0], given[1])
     return Energies(lambda: make_executor(workers), spec, o2_reference, pair)

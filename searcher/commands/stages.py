@@ -54,7 +54,9 @@ def train(
 
 
 def roundtrip(
-    structures: Annotated[list[Path], typer.Argument(metavar="STRUCTURES", help="Files of any format that ASE reads.")],
+    structures: Annotated[
+        list[Path], typer.Argument(metavar="STRUCTURES", help="Structure files: extxyz, CIF, POSCAR, ASE db …")
+    ],
     shape: Annotated[tuple[int, int, int], typer.Option(help="Voxels along x, y and z.")] = (32, 32, 32),
     sigma: Annotated[float, typer.Option(help="Width of an atom's Gaussian in Å.")] = 0.5,
     noise: Annotated[float, typer.Option(help="White noise, as a share of an atom's peak.")] = 0.0,

@@ -127,7 +127,7 @@ BAD = {
         (["fixed.extxyz", "--window"], "no free atom"),
         (["nowhere.cif"], "does not exist"),
         (["empty.extxyz"], "0 bytes"),
-        (["junk.foo"], "cannot be read"),
+        (["junk.foo"], "unknown ending"),
         (["good.extxyz", "--shape", "0", "8", "8"], "`--shape`"),
         (["good.extxyz", "--shape", "9999", "9999", "9999"], "1 to 256"),
         (["good.extxyz", "--sigma", "-1"], "`sigma` is -1.0 Å"),
