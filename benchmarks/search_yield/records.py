@@ -5,7 +5,7 @@ import platform
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from searcher.files import write_text
 
 RECORD = "record.json"
 WALL = "wall.json"
+END = "end"
+"""origin of what is no relaxation but the calls that a part of a search ended with"""
 PACKAGES = ("surface-searcher", "ase", "quippy-ase", "torch", "numpy")
 
 
@@ -112,8 +114,16 @@ def seconds_so_far(folder: Path) -> float:
     return float(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else 0.0
 
 
-def appended(relaxations: Sequence[Relaxation], more: Sequence[Relaxation]) -> list[Relaxation]:
-    """Relaxations of one search after those of another, calls counted on."""
-    before = relaxations[-1].calls if relaxations else 0
-    later = [Relaxation(before + r.calls, r.numbers, r.positions, r.energy, r.origin) for r in more]
-    return [*relaxations, *later]
+def in_turns(parts: Sequence[Sequence[Relaxation]]) -> list[Relaxation]:
+    """Relaxations of searches that share a budget, as if all of them had gone on at the same pace."""
+    costs = []
+    for number, part in enumerate(parts):
+        before = 0
+        for relaxation in part:
+            costs.append((relaxation.calls, number, relaxation.calls - before, relaxation))
+            before = relaxation.calls
+    total, merged = 0, []
+    for _, _, cost, relaxation in sorted(costs, key=lambda row: row[:2]):
+        total += cost
+        merged.append(replace(relaxation, calls=total))
+    return merged
