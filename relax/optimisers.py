@@ -37,7 +37,7 @@ def make_optimiser(name: OptimiserName, atoms: Atoms, free: np.ndarray, maxstep:
     """
     if name == "by_size":
         name = "bfgs" if len(free) <= LARGEST_DENSE else "preconditioned_lbfgs"
-    quiet = {"logfile": os.devnull, "maxstep": maxstep}
+    quiet: dict[str, Any] = {"logfile": os.devnull, "maxstep": maxstep}
     moving: Any = Filter(atoms, indices=free)  # so that frozen atoms take no part in the algebra
     if name == "bfgs":
         optimiser = BFGS(moving, **quiet)
