@@ -9,6 +9,7 @@ from rich.console import Console
 
 from searcher.campaign.campaign import Campaign, open_campaign
 from searcher.campaign.candidate import PREPARATION, Gate
+from searcher.campaign.executor import Executor
 from searcher.campaign.gan_arm import check_settings
 from searcher.campaign.hopping.seeds import hop_for_seeds
 from searcher.campaign.hopping.visited_minima import read_minima
@@ -57,8 +58,7 @@ def drive(
     try:
         problem = run_campaign(campaign, console, lambda campaign, iteration: _project(campaign, tracker))
         _count_withheld(campaign, problem, console)
-        _project(campaign, tracker)
-        write_report(campaign.folder, campaign.ledger, campaign.executor)
+        _project(campaign, tracker, campaign.executor)
         _end(campaign, tracker, "FINISHED")
         print_status(status(campaign.folder, campaign.ledger), console)
         console.print(f"report: {campaign.folder / 'report.html'}")
@@ -157,7 +157,7 @@ def _count_withheld(campaign: Campaign, problem: SurfaceProblem, console: Consol
         console.print(f"{again} of {len(found)} terminations that training never saw were found again")
 
 
-def _project(campaign: Campaign, tracker: Tracker) -> None:
+def _project(campaign: Campaign, tracker: Tracker, executor: Executor | None = None) -> None:
     write_accepted_db(campaign.folder, campaign.ledger)
-    write_report(campaign.folder, campaign.ledger)
+    write_report(campaign.folder, campaign.ledger, executor)
     tracker.update("RUNNING")

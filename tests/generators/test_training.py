@@ -163,6 +163,7 @@ def _poison(trainer: Trainer, when: list[int]) -> list[int]:
     return attempts
 
 
+@pytest.mark.fault(12, "a loss that is NaN once", "back to the last checkpoint at half the rates")
 def test_nan_goes_back_to_the_last_checkpoint_at_half_the_rates(caplog: pytest.LogCaptureFixture) -> None:
     trainer = make()
     _poison(trainer, when=[3])

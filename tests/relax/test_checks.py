@@ -30,6 +30,7 @@ FAULTS: list[tuple[str, Callable[[Atoms], object]]] = [
 ]
 
 
+@pytest.mark.fault(10, "atoms at NaN, unknown elements and others", "refused before the call, with a reason")
 @pytest.mark.parametrize(("reason", "spoil"), FAULTS)
 def test_a_spoiled_structure_has_its_reason(reason: str, spoil: Callable[[Atoms], object]) -> None:
     atoms = distorted_slab(seed=1, width=0.05)
