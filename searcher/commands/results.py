@@ -99,14 +99,39 @@ def export(
         bool, typer.Option("--symmetric", help="DFT inputs of slabs with two equal faces, not one-sided ones.")
     ] = False,
     kpoint_length: Annotated[float, typer.Option(help="k-points times cell length in Å, for DFT inputs.")] = 24.0,
+    dynamics: Annotated[
+        float | None, typer.Option(metavar="K", help="Shake each at this temperature: does it stay?")
+    ] = None,
+    picoseconds: Annotated[float, typer.Option(help="How long it is shaken.")] = 1.0,
+    vibrations: Annotated[
+        float | None, typer.Option(metavar="K", help="What vibrations change in γ at this temperature.")
+    ] = None,
+    workers: Workers = CORES,
 ) -> None:
     """Write accepted terminations for other programs."""
     from searcher.campaign.ledger import Ledger
+    from searcher.results.export import chosen_terminations
     from searcher.results.export import export as export_structures
 
     chosen = tuple(formats) if formats else ("extxyz", "cif", "poscar", "db")
     ledger = Ledger.of_run(run_folder)
-    print(export_structures(run_folder, ledger, out, chosen, ids, symmetric=symmetric, kpoint_length=kpoint_length))
+    extra: dict[str, dict[str, Any]] = {}
+    if dynamics is not None or vibrations is not None:
+        from searcher.results.finite_temperature import AtTemperature, asked_for
+
+        asked = asked_for(dynamics, picoseconds, vibrations)
+        terminations = chosen_terminations(run_folder, ledger, ids)
+        executor = make_executor(workers)
+        try:
+            extra = AtTemperature(run_folder, ledger, executor).records(terminations, asked)
+        finally:
+            executor.close()
+    print(
+        export_structures(
+            run_folder, ledger, out, chosen, ids,
+            symmetric=symmetric, kpoint_length=kpoint_length, at_temperature=extra,
+        )
+    )  # fmt: skip
 
 
 def score(
