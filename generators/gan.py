@@ -10,8 +10,9 @@ from torch import Tensor
 from generators.grids.backmapping import BackmappingSettings, Decoded, backmap
 from generators.grids.spec import GridSpec
 from generators.networks.conditioning import decode, encode, refuse_unknown
-from generators.networks.dcwgan import Generator, NetworkSettings
+from generators.networks.dcwgan import Generator
 from generators.networks.layers import store_channels_last
+from generators.networks.settings import NetworkSettings
 from generators.overlaps import DistanceTable, push_apart
 from generators.proposal import Condition, Proposal, TrainingRecord
 from generators.template import Template
