@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from generators.networks.dcwgan import NetworkSettings
+from generators.networks.settings import NetworkSettings
 from generators.training.settings import TrainingSettings
 from relax.checks import CheckLimits
 from relax.relaxation import RelaxationSettings

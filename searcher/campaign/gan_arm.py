@@ -12,7 +12,7 @@ from generators.gan import WEIGHTS_NAME, GanProposer
 from generators.grids.backmapping import BackmappingSettings
 from generators.grids.files import write_grids
 from generators.networks.conditioning import ConditionSpec, decode
-from generators.networks.dcwgan import NetworkSettings
+from generators.networks.settings import NetworkSettings
 from generators.proposal import TrainingRecord
 from generators.training.loop import TrainingFailed
 from generators.training.settings import TrainingSettings
