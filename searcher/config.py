@@ -109,7 +109,20 @@ class ScreeningSection(Settings):
 
     oversampling: PositiveInt = 20
     known_basins: bool = True
-    composition_quota: bool = True
+    composition_quota: bool = Field(default=True, description="places in turns over oxygen counts")
+    surrogate: bool = Field(
+        default=True, description="what may relax lowest goes first, by a guess that past relaxations taught"
+    )
+    deviations: Annotated[float, Field(ge=0)] = Field(
+        default=1.0, description="how many standard deviations below the guess a proposal may be hoped to relax"
+    )
+    class_handicap_mev_per_A2: Annotated[float, Field(ge=0)] = Field(
+        default=2.0,
+        description="by which a proposal is put back for each one of its oxygen count and guessed class before it",
+    )
+    explored: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.25, description="share of the places that go to the least certain guesses"
+    )
 
 
 class StoppingSection(Settings):
@@ -153,6 +166,10 @@ class BudgetSection(Settings):
 
     iterations: PositiveInt = 10
     force_calls_per_iteration: PositiveInt = 4000
+    spend_all: bool = Field(
+        default=True,
+        description="calls that early stops leave over go to further proposals of the same arm and iteration",
+    )
     expected_calls_per_relaxation: PositiveFloat = 60
     wall_time_hours: PositiveFloat | None = None
 
