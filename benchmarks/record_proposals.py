@@ -10,27 +10,23 @@ the campaign are relaxed first, in the folder `--runs`.
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
-from threading import Event
 
 import numpy as np
 from ase import Atoms
-from rich.console import Console
+from prepared import prepared
 
 from generators.proposal import Proposal
 from generators.random_placement import RandomPlacement
-from searcher.campaign.campaign import Campaign, open_campaign
-from searcher.campaign.candidate import Gate, spawn_seed
+from searcher.campaign.campaign import Campaign
+from searcher.campaign.candidate import spawn_seed
 from searcher.campaign.gan_arm import gan_proposer
 from searcher.campaign.known import describe_known, known_to
-from searcher.campaign.preparation import prepare
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.proposing import draw_proposals, training_records
 from searcher.campaign.screening import record_proposals, select
 from searcher.campaign.snapshot import Snapshot, take_snapshot
 from searcher.campaign.warm_start import WEIGHTS
 from searcher.config import ArmSection, ScreeningSection
-from searcher.loading import load_config
 from searcher.structures.files import write_compressed
 
 
@@ -78,13 +74,13 @@ def recorded(campaign: Campaign, problem: SurfaceProblem, source: Source, snapsh
         proposals = draw(campaign, problem, source, round_)
         with campaign.ledger.transaction():
             candidates = record_proposals(campaign, problem, round_, source.arm.name, proposals)
-            decided = select(campaign, problem, candidates, known, source.wanted - len(frames), screening, kappa_min)
-        for candidate in decided:
-            if candidate.passed == Gate.SELECTED:
-                atoms = campaign.ledger.structure(str(candidate.proposed))
-                atoms.set_constraint()
-                atoms.info = {"id": candidate.id, "source": source.arm.name, "n_frozen": problem.template.n_frozen}
-                frames.append(atoms)
+            missing = source.wanted - len(frames)
+            chosen = select(campaign, problem, candidates, known, missing, screening, kappa_min)
+        for candidate in sorted((c for c in chosen.candidates if c.id in chosen.order), key=lambda c: c.id):
+            atoms = campaign.ledger.structure(str(candidate.proposed))
+            atoms.set_constraint()
+            atoms.info = {"id": candidate.id, "source": source.arm.name, "n_frozen": problem.template.n_frozen}
+            frames.append(atoms)
         round_ += 1
         print(f"{source.arm.name}: {len(frames)} of {source.wanted}", flush=True)
     return frames
@@ -97,19 +93,13 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=None, help="folder of the campaign that is prepared for it")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    runs = arguments.runs or Path(mkdtemp(prefix="proposals-"))
-    config = load_config(arguments.config, [f"runs={runs}", "tracking.enabled=false", "name=proposals"])
-    campaign = open_campaign(config, Event())
-    try:
-        problem = prepare(campaign, Console())
+    with prepared(arguments.config, arguments.runs) as (campaign, problem):
         snapshot = take_snapshot(campaign.ledger, 0)
         frames = [
             atoms
             for source in sources(campaign, problem, snapshot, arguments.count)
             for atoms in recorded(campaign, problem, source, snapshot)
         ]
-    finally:
-        campaign.close()
     write_compressed(arguments.out, frames)
     print(f"{len(frames)} proposals: {arguments.out}")
 

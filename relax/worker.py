@@ -53,7 +53,7 @@ def relax_task(payload: Mapping[str, Any]) -> dict[str, Any]:
     """
     spec, calculator, digest = _potential(payload)
     settings = relaxation_settings(payload.get("settings", {}))
-    criteria = [_criterion(one) for one in payload.get("criteria", ())]
+    criteria = [stop_criterion(one) for one in payload.get("criteria", ())]
     atoms = _atoms(payload)
     result = relax(atoms, calculator, settings, criteria, species(spec))
     answer = {**vars(result), "potential_hash": digest}
@@ -240,6 +240,7 @@ def _atoms(payload: Mapping[str, Any]) -> Atoms:
     return atoms
 
 
-def _criterion(description: Mapping[str, Any]) -> StopCriterion:
+def stop_criterion(description: Mapping[str, Any]) -> StopCriterion:
+    """A criterion from the ``import_path`` of a callable that returns it, and its ``arguments``."""
     module_name, _, name = description["import_path"].partition(":")
     return getattr(importlib.import_module(module_name), name)(**description.get("arguments", {}))

@@ -143,7 +143,20 @@ class ScreeningSection(Settings):
 
     oversampling: PositiveInt = Field(default=20, description="proposals made for each that is relaxed")
     known_basins: bool = Field(default=True, description="drop what looks like something known or on its way there")
-    composition_quota: bool = Field(default=True, description="spread the relaxed ones over compositions")
+    composition_quota: bool = Field(default=True, description="places in turns over oxygen counts")
+    surrogate: bool = Field(
+        default=True, description="what may relax lowest goes first, by a guess that past relaxations taught"
+    )
+    deviations: Annotated[float, Field(ge=0)] = Field(
+        default=1.0, description="how many standard deviations below the guess a proposal may be hoped to relax"
+    )
+    class_handicap_mev_per_A2: Annotated[float, Field(ge=0)] = Field(
+        default=2.0,
+        description="by which a proposal is put back for each one of its oxygen count and guessed class before it",
+    )
+    explored: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.25, description="share of the places that go to the least certain guesses"
+    )
 
 
 class MovesSection(Settings):
@@ -227,6 +240,10 @@ class BudgetSection(Settings):
     iterations: PositiveInt = Field(default=10, description="rounds of training, proposing, relaxing and judging")
     force_calls_per_iteration: PositiveInt = Field(
         default=4000, description="evaluations of the potential in each, all arms together"
+    )
+    spend_all: bool = Field(
+        default=True,
+        description="calls that early stops leave over go to further proposals of the same arm and iteration",
     )
     expected_calls_per_relaxation: PositiveFloat = Field(
         default=60, description="from which follows how many candidates are sent to relax"

@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms
 
 from relax.overlaps import frozen_indices
+from relax.stopping import EXPLODING, FORMING_O2, LEAVING_WINDOW
 from relax.watching import StopCriterion
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.problem import SurfaceProblem
@@ -25,6 +26,7 @@ from searcher.scoring.thermodynamics import Envelope
 MEV = 1e-3
 KNOWN_MINIMUM = "known_minimum"
 HOPELESS = "hopeless"
+EARLY_REASONS = (KNOWN_MINIMUM, HOPELESS, FORMING_O2, LEAVING_WINDOW, EXPLODING)
 MODULE = "searcher.campaign.early_stopping"
 
 

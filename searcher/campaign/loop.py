@@ -50,7 +50,7 @@ def run_campaign(campaign: Campaign, console: Console, after_iteration: AfterIte
                 continue
             stages.propose(campaign, problem, snapshot, arm, shares[arm.name], console)
             _stop_if_asked(campaign, started)
-        stages.relax(campaign, problem, snapshot, console)
+        stages.relax(campaign, problem, snapshot, shares, console)
         stages.judge_iteration(campaign, problem, snapshot, console)
         with campaign.ledger.transaction():
             campaign.ledger.finish_stage(
