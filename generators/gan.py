@@ -41,6 +41,8 @@ class GanProposer:
         Where training keeps its checkpoints, resumes from them, and leaves `weights.safetensors`.
     warm_start : pathlib.Path, optional
         Weights to sample from before any training, and to begin each training with.
+    transfer : pathlib.Path, optional
+        Weights trained on another cell, to begin training with if there is no warm start.
     progress : callable, optional
         Gets the metrics of every training step.
     noise_temperature : float
@@ -63,6 +65,7 @@ class GanProposer:
         min_distances: Mapping[str, float] | None = None,
         folder: Path | None = None,
         warm_start: Path | None = None,
+        transfer: Path | None = None,
         progress: Callable[[Mapping[str, float]], None] | None = None,
         noise_temperature: float = 1.0,
     ) -> None:
@@ -72,6 +75,7 @@ class GanProposer:
         self.backmapping_settings = backmapping_settings or BackmappingSettings()
         self.least = DistanceTable(min_distances or {})
         self.folder, self.warm_start, self.progress = folder, warm_start, progress
+        self.transfer = transfer
         self._network: Generator | None = None
         self._table: tuple[Tensor, np.ndarray] | None = None
         if warm_start is not None:
@@ -94,7 +98,8 @@ class GanProposer:
             self.training_settings,
             records,
             self._random(rng),
-            warm_start=self.warm_start,
+            warm_start=self.warm_start or self.transfer,
+            transfer=self.warm_start is None,
         )
         for metrics in trainer.run(self.folder):
             if self.progress is not None:
@@ -180,4 +185,7 @@ class GanProposer:
             store_channels_last(network)
         self._network = network.requires_grad_(False).eval()
         rows = torch.tensor(description["condition_rows"], dtype=torch.float32)
-        self._table = rows.view(-1, len(self.network_settings.conditions)), np.asarray(description["condition_shares"])
+        self._table = (
+            rows.reshape(len(rows), len(self.network_settings.conditions)),
+            np.asarray(description["condition_shares"]),
+        )

@@ -55,6 +55,8 @@ class Trainer:
         On the training's device; first weights and everything drawn later come from it.
     warm_start : pathlib.Path, optional
         Weights to begin with.
+    transfer : bool
+        These were trained on another cell: the same voxels, species and networks, but other lengths.
 
     Raises
     ------
@@ -71,6 +73,7 @@ class Trainer:
         records: Sequence[TrainingRecord],
         generator: torch.Generator,
         warm_start: Path | None = None,
+        transfer: bool = False,
     ) -> None:
         self.template, self.spec = template, spec
         self.networks, self.settings = network_settings, training_settings
@@ -82,7 +85,7 @@ class Trainer:
         )
         if warm_start is not None:
             tensors, description = load_weights(warm_start)
-            require_fitting(description, network_settings, spec, warm_start)
+            require_fitting(description, network_settings, spec, warm_start, any_lengths=transfer)
             if description.get("template") != template.id:
                 logger.info("weights `%s` come from another template, %s", warm_start, description.get("template"))
             network.load_state_dict(without_prefix("generator", tensors))

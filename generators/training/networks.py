@@ -37,15 +37,23 @@ def build_networks(
     return network, critic
 
 
-def require_fitting(description: dict[str, Any], networks: NetworkSettings, spec: GridSpec, path: Path) -> None:
-    """Raise WeightsError if weights were made for other networks or another grid; lengths may differ by 3 %."""
+def require_fitting(
+    description: dict[str, Any], networks: NetworkSettings, spec: GridSpec, path: Path, any_lengths: bool = False
+) -> None:
+    """Raise WeightsError if weights were made for other networks or another grid.
+
+    Parameters
+    ----------
+    any_lengths : bool
+        The weights are only where a training begins, so that the window's lengths may differ by more than 3 %.
+    """
     wanted = json.loads(json.dumps({"network": asdict(networks), "grid": spec.as_dict()}))
     network, grid = description.get("network"), description.get("grid")
     if not isinstance(network, dict) or not isinstance(grid, dict):
         raise WeightsError(f"weights `{path}` do not say what networks they are for")
     grid = {**grid, "origin": wanted["grid"]["origin"]}  # a frame, which the networks do not see
     for name in ("sigma", "lengths"):
-        if _close(grid.get(name), wanted["grid"][name]):
+        if (any_lengths and name == "lengths") or _close(grid.get(name), wanted["grid"][name]):
             grid[name] = wanted["grid"][name]
     difference = first_difference({"network": network, "grid": grid}, wanted)
     if difference:
