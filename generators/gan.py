@@ -41,6 +41,8 @@ class GanProposer:
         Where training keeps its checkpoints, resumes from them, and leaves `weights.safetensors`.
     warm_start : pathlib.Path, optional
         Weights to sample from before any training, and to begin each training with.
+    transfer : pathlib.Path, optional
+        Weights trained on another cell, to begin training with if there is no warm start.
     progress : callable, optional
         Gets the metrics of every training step.
     noise_temperature : float
@@ -67,6 +69,7 @@ class GanProposer:
         min_distances: Mapping[str, float] | None = None,
         folder: Path | None = None,
         warm_start: Path | None = None,
+        transfer: Path | None = None,
         progress: Callable[[Mapping[str, float]], None] | None = None,
         noise_temperature: float = 1.0,
         view: View = WINDOW,
@@ -79,6 +82,7 @@ class GanProposer:
         self.backmapping_settings = backmapping_settings or BackmappingSettings()
         self.least = DistanceTable(min_distances or {})
         self.folder, self.warm_start, self.progress = folder, warm_start, progress
+        self.transfer = transfer
         self.view = view
         self.findings: list[Finding] = []
         """what the checks of the last training found"""
@@ -111,7 +115,8 @@ class GanProposer:
             self.training_settings,
             [self._whole(record) for record in records] if self.view.kind == "cell" else records,
             torch.Generator(self.training_settings.device).manual_seed(int(rng.integers(SEED_LIMIT))),
-            warm_start=self.warm_start,
+            warm_start=self.warm_start or self.transfer,
+            transfer=self.warm_start is None,
             view=self.view,
         )
         for metrics in trainer.run(self.folder):

@@ -11,7 +11,8 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
 from relax.checks import check_input, check_output
 from relax.potential import CountingCalculator
-from relax.relaxation import LEAVING_WINDOW, RelaxationSettings, frozen_indices, relax
+from relax.relaxation import RelaxationSettings, frozen_indices, relax
+from relax.stopping import leaving_window
 
 
 class DynamicsSettingsError(ValueError):
@@ -67,7 +68,7 @@ class DynamicsResult:
         K over the second half of the steps; NaN if it did not come so far.
     force_calls : int
     reason : str or None
-        Why it ended early, or why no minimum was found: a code of `relax.checks` or `relax.relaxation`.
+        Why it ended early, or why no minimum was found: a code of `relax.checks` or `relax.stopping`.
     """
 
     positions: np.ndarray
@@ -141,14 +142,11 @@ def _fault(atoms: Atoms, relaxation: RelaxationSettings) -> str | None:
     if fault is not None:
         return fault
     free = np.setdiff1d(np.arange(len(atoms)), frozen_indices(atoms))
-    fault = check_output(
-        float(atoms.get_potential_energy()), atoms.get_forces(apply_constraint=False)[free], relaxation.limits
-    )
+    energy = float(atoms.get_potential_energy())
+    fault = check_output(energy, atoms.get_forces(apply_constraint=False)[free], relaxation.limits)
     if fault is not None or relaxation.window is None:
         return fault
-    heights = atoms.positions[free, 2]
-    outside = heights.min() < relaxation.window[0] or heights.max() > relaxation.window[1]
-    return LEAVING_WINDOW if outside else None
+    return leaving_window(*relaxation.window)(atoms, energy, 1)
 
 
 def _temperature(atoms: Atoms) -> float:

@@ -104,6 +104,15 @@ class NetworkSection(Settings):
 
     settings: dict[str, Any] = Field(default_factory=dict, description="keys of the network settings to change")
     warm_start: str | None = Field(default=None, description="folder with weights and the data they were trained on")
+    transfer: str | None = Field(
+        default=None, description="weights trained on another cell, which the first training begins with"
+    )
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> "NetworkSection":
+        if self.warm_start and self.transfer:
+            raise ValueError("give either `warm_start` or `transfer`: a training begins with one set of weights")
+        return self
 
 
 class TrainingSection(Settings):

@@ -24,8 +24,8 @@ SOURCES = ("searcher", "generators", "relax", "tests")
 HEADING = """# Faults, as measured
 
 Written by `make faults`; what each row promises is in [reliability.md](reliability.md). A digest is compared with that
-of an uninterrupted campaign wherever one is run. Tried on Python {python}, {machine}, at commit {commits}; {seconds:.0f} s
-in all.
+of an uninterrupted campaign wherever one is run. Tried on Python {python}, {machine}, at commit {commits};
+{seconds:.0f} s in all.
 
 | # | fault | tried | result | seconds | test |
 |---|---|---|---|---|---|

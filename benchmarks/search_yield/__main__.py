@@ -11,12 +11,12 @@ import argparse
 from pathlib import Path
 
 from benchmarks.search_yield import external_arms, hopping_arms
-from benchmarks.search_yield.campaign_arms import run_campaign_arm
-from benchmarks.search_yield.cells import CELLS, TINY, Cell
+from benchmarks.search_yield.campaign_arms import donated_weights, run_campaign_arm
+from benchmarks.search_yield.cells import CELLS, TINY, Cell, merged
 from benchmarks.search_yield.frame import open_frame
 from benchmarks.search_yield.records import ArmRun, read_run, read_runs, write_run
 from benchmarks.search_yield.report import write_report
-from benchmarks.search_yield.variants import LOOPS, VARIANTS, variant
+from benchmarks.search_yield.variants import LOOPS, TRANSFER, VARIANTS, variant
 
 COMPARED = (*LOOPS, *hopping_arms.ARMS, *external_arms.ARMS)
 """arms of the comparison; ablations and ideas are asked for by name"""
@@ -31,7 +31,10 @@ def search(cell: Cell, arm: str, table: str, seed: int, budget: int, work: Path,
     if done is not None and done.budget == budget:
         return done
     if arm in VARIANTS:
-        run = run_campaign_arm(cell, arm, table, seed, budget, variant(arm), folder)
+        changes = variant(arm)
+        if arm == TRANSFER:
+            changes = merged(changes, {"network": {"transfer": str(donated_weights(cell, table, seed, work))}})
+        run = run_campaign_arm(cell, arm, table, seed, budget, changes, folder)
     else:
         with open_frame(cell, work) as frame:
             if arm in hopping_arms.ARMS:

@@ -13,6 +13,7 @@ from searcher.campaign.campaign import Campaign, open_campaign
 from searcher.campaign.candidate import Candidate, Gate
 from searcher.campaign.ledger import Ledger
 from searcher.campaign.loop import run_campaign
+from searcher.errors import InputError
 
 MOST_ITERATIONS = 10_000
 
@@ -55,6 +56,27 @@ def run_campaign_arm(
         relaxations=relaxations,
         details=details,
     )
+
+
+def donated_weights(cell: Cell, table: str, seed: int, work: Path) -> Path:
+    """The last weights of the loop on the cell's donor.
+
+    Raises
+    ------
+    InputError
+        If the cell has no donor, or the loop has not searched it.
+    """
+    if not cell.donor:
+        raise InputError(f"cell `{cell.name}` has no donor: no other cell has its voxels and counts")
+    folder = work / table / cell.donor / "gan" / f"seed-{seed}" / "campaign"
+    if not folder.is_dir():
+        raise InputError(f"arm `transfer` needs `{folder}`: run arm `gan` on cell `{cell.donor}` first")
+    ledger = Ledger.of_run(folder)
+    weights = [detail["weights"] for _, name, detail in ledger.stages() if name == "train:gan"]
+    ledger.close()
+    if not weights:
+        raise InputError(f"`{folder}` has trained no network yet: run arm `gan` on cell `{cell.donor}` first")
+    return folder / weights[-1]
 
 
 def force_calls(ledger: Ledger) -> int:

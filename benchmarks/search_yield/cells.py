@@ -26,6 +26,9 @@ class Cell:
         How many times each arm searches it.
     iteration_calls : int
         Force calls of one iteration of our campaigns; with a smaller budget a sixth of it.
+    donor : str
+        The cell whose networks the arm *transfer* begins with, of the same voxels and largest counts; empty where there
+        is none.
     changes : mapping
         Further keys of a campaign's configuration.
     """
@@ -39,16 +42,17 @@ class Cell:
     calls: int
     seeds: int
     iteration_calls: int
+    donor: str
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 CELLS = {
     cell.name: cell
     for cell in (
-        Cell("110-1x2", "110", (1, 2), (4, 4), (6, 12), (16, 16, 16), 10_000, 5, 800),
-        Cell("100-2x2", "100", (2, 2), (4, 4), (4, 12), (16, 16, 16), 10_000, 5, 800),
-        Cell("110-2x1", "110", (2, 1), (4, 4), (6, 12), (32, 8, 16), 3_000, 3, 300),
-        Cell("101-1x2", "101", (1, 2), (4, 4), (4, 12), (16, 16, 16), 3_000, 3, 300),
+        Cell("110-1x2", "110", (1, 2), (4, 4), (6, 12), (16, 16, 16), 10_000, 5, 800, "101-1x2"),
+        Cell("100-2x2", "100", (2, 2), (4, 4), (4, 12), (16, 16, 16), 10_000, 5, 800, "101-1x2"),
+        Cell("110-2x1", "110", (2, 1), (4, 4), (6, 12), (32, 8, 16), 3_000, 3, 300, ""),
+        Cell("101-1x2", "101", (1, 2), (4, 4), (4, 12), (16, 16, 16), 3_000, 3, 300, "100-2x2"),
     )
 }
 TINY = Cell(
@@ -61,6 +65,7 @@ TINY = Cell(
     240,
     2,
     80,
+    "tiny",
     {
         "potential": {"import_path": "relax.analytic:AnalyticRuO"},
         "network": {"settings": {"latent": 8, "generator_channels": [8, 8, 8], "critic_channels": [8, 8]}},

@@ -71,11 +71,17 @@ IDEAS: dict[str, dict[str, Any]] = {
 """What was tried to win more; docs/benchmarks.md tells what each changed."""
 
 
+TRANSFER = "transfer"
+"""the loop, its networks begun with those of another cell"""
+
+
 def variant(name: str) -> dict[str, Any]:
     """Keys of a campaign's configuration that make it this arm."""
+    if name == TRANSFER:
+        return merged(LOOP, {"arms": [_gan(0.7, first=1), _scout(0.3)]})
     if name in LOOPS:
         return LOOPS[name]
     return merged(LOOP, {**ABLATIONS, **IDEAS}[name])
 
 
-VARIANTS = (*LOOPS, *ABLATIONS, *IDEAS)
+VARIANTS = (*LOOPS, TRANSFER, *ABLATIONS, *IDEAS)

@@ -60,6 +60,8 @@ class Trainer:
         On the training's device; first weights and everything drawn later come from it.
     warm_start : pathlib.Path, optional
         Weights to begin with.
+    transfer : bool
+        These were trained on another cell: the same voxels, species and networks, but other lengths.
     view : View
     processes : Processes
         Those that share the training; only the first writes.
@@ -84,6 +86,7 @@ class Trainer:
         records: Sequence[TrainingRecord],
         generator: torch.Generator,
         warm_start: Path | None = None,
+        transfer: bool = False,
         *,
         view: View = WINDOW,
         processes: Processes = ALONE,
@@ -101,7 +104,7 @@ class Trainer:
         )
         if warm_start is not None:
             tensors, description = load_weights(warm_start)
-            require_fitting(description, network_settings, spec, warm_start, view)
+            require_fitting(description, network_settings, spec, warm_start, view, any_lengths=transfer)
             if template is not None and description.get("template") != template.id:
                 logger.info("weights `%s` come from another template, %s", warm_start, description.get("template"))
             network.load_state_dict(without_prefix("generator", tensors))

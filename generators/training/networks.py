@@ -46,11 +46,21 @@ def fields_of(settings: object) -> dict[str, Any]:
 
 
 def require_fitting(
-    description: dict[str, Any], networks: NetworkSettings, spec: GridSpec, path: Path, view: View = WINDOW
+    description: dict[str, Any],
+    networks: NetworkSettings,
+    spec: GridSpec,
+    path: Path,
+    view: View = WINDOW,
+    any_lengths: bool = False,
 ) -> None:
     """Raise WeightsError if weights were made for other networks or another grid; lengths may differ by 3 %.
 
     Settings that weights do not name, because they are older, had what is the default today.
+
+    Parameters
+    ----------
+    any_lengths : bool
+        The weights are only where a training begins, so that the window's lengths may differ by more.
     """
     wanted = {"network": fields_of(networks), "grid": spec.as_dict(), "view": view.as_dict()}
     network, grid = description.get("network"), description.get("grid")
@@ -60,7 +70,7 @@ def require_fitting(
     seen = description.get("view", WINDOW.as_dict())
     grid = {**grid, "origin": wanted["grid"]["origin"]}  # a frame, which the networks do not see
     for name in ("sigma", "lengths"):
-        if _close(grid.get(name), wanted["grid"][name]):
+        if (any_lengths and name == "lengths") or _close(grid.get(name), wanted["grid"][name]):
             grid[name] = wanted["grid"][name]
     difference = first_difference({"network": network, "grid": grid, "view": seen}, wanted)
     if difference:

@@ -101,6 +101,7 @@ def gan_proposer(
     settings: TrainingSettings | None = None,
     folder: Path | None = None,
     warm_start: Path | None = None,
+    transfer: Path | None = None,
     progress: Callable[[Mapping[str, float]], None] | None = None,
     noise_temperature: float = 1.0,
 ) -> GanProposer:
@@ -120,6 +121,7 @@ def gan_proposer(
         min_distances=problem.minimum_distances,
         folder=folder,
         warm_start=warm_start,
+        transfer=transfer,
         progress=progress,
         noise_temperature=noise_temperature,
     )
@@ -171,6 +173,7 @@ def learned_generator(
             settings=settings,
             folder=folder,
             warm_start=_weights_to_start_from(campaign, iteration, stage),
+            transfer=Path(campaign.config.network.transfer) if campaign.config.network.transfer else None,
             progress=follow,
             noise_temperature=arm.noise_temperature,
         )

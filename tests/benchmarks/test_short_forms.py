@@ -12,7 +12,7 @@ BENCHMARKS = ROOT / "benchmarks"
 AGOX = os.environ.get("SEARCH_YIELD_AGOX")
 SHORT = {
     "gridding.py": ["--rounds", "1"],
-    "backmapping.py": ["--copies", "0", "--calls", "2", "--slabs", "4"],
+    "backmapping.py": ["--copies", "0", "--calls", "2", "--slabs", "12"],
     "novelty.py": ["--known", "300", "--queries", "4", "--checked", "1", "--slabs", "2"],
     "report.py": ["--accepted", "20"],
     "driver_overhead.py": [str(ROOT / "tests/configs/tiny.yaml")],

@@ -155,3 +155,37 @@ def test_weights_that_describe_themselves_are_sampled(tmp_path: Path) -> None:
     )
     with pytest.raises(WeightsError, match="template"):
         described_sampler(tmp_path / WEIGHTS_NAME)
+
+
+def test_networks_without_conditions_are_trained_kept_and_sampled(tmp_path: Path) -> None:
+    networks = replace(NETWORKS, conditions=())
+    proposer = GanProposer(template(), grid(), networks, SETTINGS, folder=tmp_path)
+    proposer.fit(records(), np.random.default_rng(0))
+    again = GanProposer(template(), grid(), networks, SETTINGS, warm_start=tmp_path / WEIGHTS_NAME)
+    grids = [p.sample_grids(3, {}, np.random.default_rng(1))[0] for p in (proposer, again)]
+    assert torch.equal(*grids) and proposer.sample(3, {}, np.random.default_rng(1))[0].condition == {}
+
+
+def test_hotter_noise_gives_other_samples() -> None:
+    cold, hot = fitted(), fitted(noise_temperature=2.0)
+    grids = [p.sample_grids(3, {}, np.random.default_rng(1))[0] for p in (cold, hot)]
+    assert not torch.equal(*grids)
+
+
+def test_training_begins_with_weights_of_a_cell_of_other_lengths(tmp_path: Path) -> None:
+    fitted(tmp_path)
+    wider = replace(template(), cell=np.array([4.6, 4.6, 16.0]))
+    spec = GridSpec.for_window(wider, (8, 8, 8), ("Ru", "O"), sigma=0.45)
+    spec = replace(spec, sigma=grid().sigma)
+    weights = tmp_path / WEIGHTS_NAME
+    grids = []
+    for transfer in (None, weights):
+        proposer = GanProposer(wider, spec, NETWORKS, SETTINGS, transfer=transfer)
+        proposer.fit(records(), np.random.default_rng(0))
+        grids.append(proposer.sample_grids(3, {}, np.random.default_rng(1))[0])
+    assert not torch.equal(*grids)
+    with pytest.raises(WeightsError, match="lengths"):
+        GanProposer(wider, spec, NETWORKS, SETTINGS, warm_start=weights)
+    finer = GridSpec.for_window(wider, (16, 8, 8), ("Ru", "O"), sigma=0.4)
+    with pytest.raises(WeightsError, match="shape"):
+        GanProposer(wider, finer, NETWORKS, SETTINGS, transfer=weights).fit(records(), np.random.default_rng(0))
