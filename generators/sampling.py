@@ -173,7 +173,9 @@ def described_sampler(path: Path, template: Template | None = None, device: str 
         network: dict[str, Any] = dict(description["network"])
         spec, view = GridSpec.from_dict(description["grid"]), View.from_dict(description.get("view", WINDOW.as_dict()))
         conditions = tuple(_condition(fields) for fields in network.pop("conditions"))
-        plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in network.items()}
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in network.items()
+        }
         settings = NetworkSettings(conditions=conditions, **plain)
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"`{path}` does not describe its networks: {error}") from error
