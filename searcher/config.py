@@ -57,9 +57,10 @@ class SurfaceSection(Settings):
     """Which facet, how large a cell, how much of it is frozen."""
 
     facet: Annotated[str, Field(pattern=r"^[0-9]{3}$", description="Miller indices without separators")] = "110"
-    repeat: tuple[PositiveInt, PositiveInt] = Field(
+    repeat: tuple[PositiveInt, PositiveInt] | Literal["square"] = Field(
         default=(1, 2),
-        description="how often the smallest orthogonal lateral cell is repeated along x, its longer side, and y",
+        description="how often the smallest orthogonal lateral cell is repeated along x, its longer side, and y; "
+        "`square`: the shorter side as often as makes the cell most nearly square",
     )
     frozen_thickness: PositiveFloat = Field(
         default=5.0, description="least height of the frozen layers; at least the potential's reach"
@@ -85,8 +86,13 @@ class SurfaceSection(Settings):
 
 
 class GridSection(Settings):
-    """Density grids over the free part of the slab."""
+    """Density grids over the free part of the slab, or over the whole cell."""
 
+    window: Literal["free", "cell"] = Field(
+        default="free",
+        description="`free`: the free atoms beside the frozen part; `cell`: all atoms of the cell, whose lengths the "
+        "networks learn too, laid on the template when they are read",
+    )
     shape: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
         default=(16, 16, 16), description="voxels along x, y and z"
     )
@@ -134,6 +140,13 @@ class ConditioningSection(Settings):
 
     enabled: bool = Field(
         default=True, description="false: networks without conditions, asked for nothing in particular"
+    )
+    conditions: tuple[Literal["energy_class", "n_oxygen", "n_metal", "delta_mu_o"], ...] = Field(
+        default=("energy_class", "n_oxygen"), description="what the generator is told, alone or together"
+    )
+    delta_mu_o_ladder: tuple[Annotated[float, Field(ge=-4, le=1)], ...] = Field(
+        default=(-1.5, -1.0, -0.5, 0.0),
+        description="chemical potentials at which classes are told and asked for, where `delta_mu_o` is a condition",
     )
     delta_mu_o: Annotated[
         float, Field(ge=-4, le=1, description="oxygen chemical potential at which classes and tables are made")

@@ -11,13 +11,15 @@ from rich.console import Console
 from generators.gan import WEIGHTS_NAME, GanProposer
 from generators.grids.backmapping import BackmappingSettings
 from generators.grids.files import write_grids
-from generators.networks.conditioning import ConditionSpec, decode
+from generators.networks.conditioning import decode
 from generators.networks.settings import NetworkSettings
 from generators.proposal import TrainingRecord
 from generators.training.loop import TrainingFailed
 from generators.training.settings import TrainingSettings
+from generators.training.view import WINDOW, View
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import spawn_seed
+from searcher.campaign.conditions import condition_specs
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.progress import counting
 from searcher.campaign.snapshot import Snapshot
@@ -30,24 +32,22 @@ from searcher.errors import InputError, SearchFailed, StorageError
 N_PICTURES = 8
 CONFLICT_SHARE = 0.85
 """Of the shortest metal–O distance: of two atoms nearer than this the weaker is none."""
-METRIC_NAMES = ("critic_loss", "generator_loss", "wasserstein", "penalty", "critic_gradient", "generator_gradient")
+UNRECORDED = ("step", "seconds", "rollbacks")
+"""what a step yields that is no metric of the training"""
 
 
 def network_settings(config: CampaignConfig, problem: SurfaceProblem) -> NetworkSettings:
-    """Layout and conditions of the networks: energy class and oxygen count, or none.
+    """Layout and conditions of the networks, with heads for the cell's lengths where they see whole cells.
 
     Raises
     ------
     InputError
         For an unknown or unfit setting.
     """
-    told = (
-        ConditionSpec("energy_class", "class", problem.classes.n_classes),
-        ConditionSpec("n_oxygen", "class", problem.counts["O"][1] + 1),
-    )
+    lattice = {"lattice": True} if config.grid.window == "cell" else {}
     try:
         return NetworkSettings(
-            conditions=told if config.conditioning.enabled else (), **_tuples(config.network.settings)
+            conditions=condition_specs(config, problem), **{**lattice, **_tuples(config.network.settings)}
         )
     except (TypeError, ValueError) as error:
         raise InputError(f"`network.settings`: {error}") from None
@@ -105,7 +105,7 @@ def gan_proposer(
     progress: Callable[[Mapping[str, float]], None] | None = None,
     noise_temperature: float = 1.0,
 ) -> GanProposer:
-    """The DCWGAN as configured, on the template's window.
+    """The DCWGAN as configured, on the template's window or its whole cell.
 
     Raises
     ------
@@ -124,6 +124,7 @@ def gan_proposer(
         transfer=transfer,
         progress=progress,
         noise_temperature=noise_temperature,
+        view=View("cell") if config.grid.window == "cell" else WINDOW,
     )
 
 
@@ -162,7 +163,7 @@ def learned_generator(
 
         def follow(values: Any) -> None:
             step = int(values["step"])
-            metrics.extend((n, step, float(values[n])) for n in METRIC_NAMES if np.isfinite(values.get(n, np.nan)))
+            metrics.extend((name, step, float(v)) for name, v in values.items() if name not in UNRECORDED)
             advance(1)
             if campaign.stop.is_set():
                 raise stopped(campaign.stop)
@@ -194,6 +195,7 @@ def learned_generator(
                 "records": len(records),
                 "seconds": round(time.monotonic() - began, 1),
                 "snapshot": snapshot.hash,
+                "findings": [finding.as_dict() for finding in source.findings],
             },
         )
     return source

@@ -15,7 +15,13 @@ from relax.worker import evaluate_task, plain_arrays, reference_task
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import PREPARATION, Candidate, Gate, Verdict, candidate_id
 from searcher.campaign.ledger import Ledger
-from searcher.campaign.problem import ReferenceEnergies, SurfaceProblem, build_problem, template_settings
+from searcher.campaign.problem import (
+    ReferenceEnergies,
+    SurfaceProblem,
+    build_problem,
+    surface_repeat,
+    template_settings,
+)
 from searcher.campaign.relaxing import relax_candidates, require_same_potential
 from searcher.campaign.warm_start import WarmStart, load_warm_start
 from searcher.config import CampaignConfig
@@ -114,7 +120,8 @@ def _seeds(campaign: Campaign, problem: SurfaceProblem, console: Console) -> Non
         return
     references = problem.references
     crystal = Crystal(problem.metal, references.a, references.c, references.u)
-    constructed = seed_structures(crystal, config.surface.facet, config.surface.repeat, template_settings(config))
+    repeat = surface_repeat(config.surface, crystal)
+    constructed = seed_structures(crystal, config.surface.facet, repeat, template_settings(config))
     found = chosen_terminations(constructed, config.surface.facet, config.surface.terminations)
     for path in config.seeds:
         found |= {f"{path.stem}-{i}": atoms for i, atoms in enumerate(on_template(path, problem.template))}

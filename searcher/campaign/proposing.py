@@ -1,7 +1,7 @@
 """Each arm's source of proposals: what it learns from, and how it is asked."""
 
 import math
-from itertools import product
+from dataclasses import replace
 
 import numpy as np
 from rich.console import Console
@@ -11,6 +11,7 @@ from generators.proposal import Condition, Proposal, Proposer, TrainingRecord
 from generators.random_placement import RandomPlacement
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import spawn_seed
+from searcher.campaign.conditions import chemical_potentials, class_at, conditions_asked
 from searcher.campaign.gan_arm import learned_generator
 from searcher.campaign.known import known_to
 from searcher.campaign.preparation import seed_lines
@@ -27,16 +28,20 @@ MEV = 1e-3
 def training_records(campaign: Campaign, problem: SurfaceProblem, snapshot: Snapshot) -> list[TrainingRecord]:
     """The iteration's training set."""
     seeds, config = seed_lines(campaign), campaign.config
-    return select_training_set(
-        snapshot,
-        campaign.ledger.structure,
-        problem.template,
-        lambda line: problem.energy_class(line, seeds),
-        lambda atoms: check_validity(atoms, problem.template.n_frozen, problem.thresholds).valid,
-        [arm.name for arm in config.arms if arm.feeds_training],
-        config.training.snapshots_per_structure,
-        config.training.largest_weight,
-    )
+    records: list[TrainingRecord] = []
+    for delta_mu_o in chemical_potentials(config):
+        selected = select_training_set(
+            snapshot,
+            campaign.ledger.structure,
+            problem.template,
+            lambda line, at=delta_mu_o: class_at(problem, at, line, seeds),  # type: ignore[misc]
+            lambda atoms: check_validity(atoms, problem.template.n_frozen, problem.thresholds).valid,
+            [arm.name for arm in config.arms if arm.feeds_training],
+            config.training.snapshots_per_structure,
+            config.training.largest_weight,
+        )
+        records += [replace(r, condition={**r.condition, "delta_mu_o": delta_mu_o}) for r in selected]
+    return records
 
 
 def learn(
@@ -87,8 +92,4 @@ def draw_proposals(
 
 
 def _conditions(campaign: Campaign, problem: SurfaceProblem, arm: ArmSection) -> list[Condition]:
-    if arm.kind != "gan" or not campaign.config.conditioning.enabled:
-        return [{}]
-    low, high = problem.counts["O"]
-    classes = campaign.config.conditioning.classes_asked
-    return [{"energy_class": c, "n_oxygen": n} for c, n in product(classes, range(low, high + 1))]
+    return conditions_asked(campaign.config, problem) if arm.kind == "gan" else [{}]

@@ -10,6 +10,7 @@ import spglib
 from ase import Atoms
 
 from searcher.campaign.ledger import Ledger
+from searcher.campaign.problem import surface_repeat
 from searcher.config import SurfaceSection
 from searcher.results.terminations import Termination, reference_labels
 from searcher.scoring.neighbours import neighbour_pairs
@@ -120,7 +121,7 @@ def describe_candidate(
             termination.atoms,
             termination.n_frozen,
             surface.facet,
-            surface.repeat,
+            surface_repeat(surface, crystal),
             crystal,
             TemplateSettings(
                 surface.frozen_thickness, surface.free_repeats, surface.slack_below, surface.slack_above, surface.vacuum
