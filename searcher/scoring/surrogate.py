@@ -4,11 +4,13 @@ It learns from recorded relaxations: each kept step, the first above all, stands
 led to (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006). It ranks proposals and decides nothing.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
@@ -82,11 +84,13 @@ class HeightSurrogate:
         if len(examples) > LARGEST_TRAINING_SET:
             kept = np.linspace(0, len(examples) - 1, LARGEST_TRAINING_SET).round().astype(int)
             examples, heights = examples[kept], heights[kept]
-        self._pca = PCA(min(COMPONENTS, len(examples) - 1), svd_solver="full").fit(examples[:, :-1])
+        self._pca = PCA(min(COMPONENTS, len(examples), examples.shape[1] - 1), svd_solver="full").fit(examples[:, :-1])
         self._spread = examples[:, -1].std() or 1.0
         reduced = self._reduced(examples)
         kernel = ConstantKernel(1.0, (1e-2, 1e2)) * RBF(1.0, (0.1, 30.0)) + WhiteKernel(0.1, (1e-3, 1.0))
-        self._process = GaussianProcessRegressor(kernel, normalize_y=True).fit(reduced, heights)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a parameter at its bound is a fair answer
+            self._process = GaussianProcessRegressor(kernel, normalize_y=True).fit(reduced, heights)
 
     def predict(self, queries: Sequence[np.ndarray]) -> Prediction:
         """Guess the heights of structures by their `features`."""
