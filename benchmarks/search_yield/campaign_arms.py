@@ -26,7 +26,7 @@ def run_campaign_arm(
     cell: Cell, arm: str, table: str, seed: int, budget: int, changes: Mapping[str, Any], folder: Path
 ) -> ArmRun:
     """Search until the budget is spent; called again with the same folder it goes on where it was."""
-    settings = merged(campaign_settings(cell, "campaign", seed, budget, folder), changes)
+    settings = merged(campaign_settings(cell, table, "campaign", seed, budget, folder), changes)
     iterations = {"budget": {"iterations": MOST_ITERATIONS}}
     config = configuration(merged(settings, iterations))
 

@@ -73,11 +73,17 @@ TINY = Cell(
 )
 """Seconds on the analytic stand-in: for tests, never for results."""
 
-PLAIN_RELAXATION = {"fmax": 0.1, "max_calls": 200}
+PLAIN_RELAXATION = {"optimiser": "lbfgs", "fire_calls": 30, "calm_force": 2.0, "fmax": 0.1, "max_calls": 200}
 """FIRE, then LBFGS, to the end: what every arm relaxes by in table A."""
+NO_STOPPING = {"forming_o2": False, "known_minimum": False, "hopeless": False}
 
 
-def campaign_settings(cell: Cell, name: str, seed: int, budget: int, runs: Path) -> dict[str, Any]:
+def relaxation_of(table: str) -> dict[str, Any]:
+    """Relaxation settings of our arms: the common ones in table A, the shipped ones in table B."""
+    return dict(PLAIN_RELAXATION) if table == "A" else {}
+
+
+def campaign_settings(cell: Cell, table: str, name: str, seed: int, budget: int, runs: Path) -> dict[str, Any]:
     """A campaign on a cell, but for its arms."""
     settings: dict[str, Any] = {
         "name": name,
@@ -92,7 +98,8 @@ def campaign_settings(cell: Cell, name: str, seed: int, budget: int, runs: Path)
             "oxygen_count": list(cell.oxygen_count),
         },
         "grid": {"shape": list(cell.grid_shape), "sigma": 0.55},
-        "relaxation": dict(PLAIN_RELAXATION),
+        "relaxation": relaxation_of(table),
+        "stopping": dict(NO_STOPPING) if table == "A" else {},
         "budget": {
             "force_calls_per_iteration": min(cell.iteration_calls, max(1, budget // 6)),
             "expected_calls_per_relaxation": 50,

@@ -56,7 +56,7 @@ class Frame:
 def open_frame(cell: Cell, work: Path) -> Iterator[Frame]:
     """References and relaxed terminations by construction of a cell, computed once in the work folder."""
     everything = {"surface": {"terminations": None}}
-    config = configuration(merged(campaign_settings(cell, cell.name, 1, cell.calls, work / "frames"), everything))
+    config = configuration(merged(campaign_settings(cell, "A", cell.name, 1, cell.calls, work / "frames"), everything))
     campaign = open_campaign(config, Event())
     try:
         problem = prepare(campaign, Console(stderr=True))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.search_yield.cells import PLAIN_RELAXATION
+from benchmarks.search_yield.cells import relaxation_of
 from benchmarks.search_yield.frame import Frame
 from benchmarks.search_yield.records import ArmRun, Relaxation, seconds_so_far, stopwatch
 from searcher.campaign.hopping.basin_hopping import BasinHoppingSettings, basin_hopping, read_hops
@@ -16,9 +16,7 @@ MOST_STEPS = 10**6
 
 def run_hopping_arm(frame: Frame, arm: str, table: str, seed: int, budget: int, folder: Path) -> ArmRun:
     """Hop until the budget is spent; called again with the same folder it goes on where it was."""
-    settings = BasinHoppingSettings(
-        steps=MOST_STEPS, force_calls=budget, relaxation=dict(PLAIN_RELAXATION), **ARMS[arm]
-    )
+    settings = BasinHoppingSettings(steps=MOST_STEPS, force_calls=budget, relaxation=relaxation_of(table), **ARMS[arm])
     chains = folder / "chains"
     with stopwatch(folder):
         basin_hopping(frame.problem, frame.potential, frame.executor, frame.start, settings, seed, chains)

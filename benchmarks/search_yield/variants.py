@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.search_yield.cells import merged
+from benchmarks.search_yield.cells import NO_STOPPING, merged
 
 SCREENED = {"oversampling": 250}
 PLAIN = {"oversampling": 250, "known_basins": False, "composition_quota": False}
@@ -25,10 +25,10 @@ def _moves(share: float, **changes: Any) -> dict[str, Any]:
 
 
 LOOP: dict[str, Any] = {
-    "arms": [_gan(0.7), _scout(0.3)],
+    "arms": [_gan(0.5), _moves(0.5)],
     "training": {"settings": {"steps": 300}},
 }
-"""The whole loop: its first iterations are random insertion, and nothing is trained before."""
+"""The whole loop: its first iterations are moves of what is known, and nothing is trained before."""
 
 
 def _alone(arm: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,14 +44,17 @@ LOOPS: dict[str, dict[str, Any]] = {
 """Arms of the comparison that run as campaigns."""
 
 ABLATIONS: dict[str, dict[str, Any]] = {
-    "gan-no-screening": {"arms": [_gan(0.7, screening=PLAIN | {"oversampling": 20}), _scout(0.3, screening=PLAIN)]},
+    "gan-no-screening": {
+        "arms": [_gan(0.5, screening=PLAIN | {"oversampling": 20}), _moves(0.5, screening=PLAIN | {"oversampling": 40})]
+    },
     "random-screened": _alone(_scout(1.0, name="random")),
-    "gan-no-feedback": {"arms": [_gan(0.7, feeds_training=False), _scout(0.3)]},
+    "gan-no-feedback": {"arms": [_gan(0.5, feeds_training=False), _moves(0.5)]},
+    "gan-no-stopping": {"stopping": NO_STOPPING},
     "gan-unconditioned": {"conditioning": {"enabled": False}},
     "gan-control-20": {
         "arms": [
-            _gan(0.5),
-            _scout(0.3),
+            _gan(0.4),
+            _moves(0.4),
             _scout(0.2, name="control", metal="random", feeds_training=False, screening=PLAIN),
         ]
     },
@@ -59,17 +62,21 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 """Changes of the loop, one switch each."""
 
 IDEAS: dict[str, dict[str, Any]] = {
-    "gan-hot": {"arms": [_gan(0.7, noise_temperature=1.5), _scout(0.3)]},
-    "gan-moves": {"arms": [_gan(0.4), _scout(0.2), _moves(0.4)]},
-    "gan-from-moves": {"arms": [_gan(0.6), _moves(0.4)]},
-    "gan-early": {"arms": [_gan(0.7, first=1), _scout(0.3)]},
-    "gan-late": {"arms": [_gan(0.7, first=4), _scout(0.3)]},
-    "gan-oversampled": {"arms": [_gan(0.7, screening={"oversampling": 80}), _scout(0.3)]},
+    "gan-from-random": {"arms": [_gan(0.5), _scout(0.5)]},
+    "gan-three": {"arms": [_gan(0.4), _moves(0.4), _scout(0.2)]},
+    "gan-hot": {"arms": [_gan(0.5, noise_temperature=1.5), _moves(0.5)]},
+    "gan-early": {"arms": [_gan(0.5, first=1), _moves(0.5)]},
+    "gan-late": {"arms": [_gan(0.5, first=4), _moves(0.5)]},
+    "gan-less": {"arms": [_gan(0.25), _moves(0.75)]},
+    "gan-oversampled": {"arms": [_gan(0.5, screening={"oversampling": 80}), _moves(0.5)]},
     "gan-long": {"training": {"settings": {"steps": 900}}},
     "gan-wide-classes": {"conditioning": {"classes_asked": [0, 1, 2, 3, 4, 5, 6]}},
+    "gan-cartesian": {"arms": [_gan(0.5), _moves(0.5, moves={"kind": "cartesian"})]},
+    "moves-relocating": _alone(_moves(1.0, moves={"relocation_probability": 0.6})),
+    "moves-near": _alone(_moves(1.0, moves={"reach_mev_per_A2": 5.0})),
+    "moves-far": _alone(_moves(1.0, moves={"reach_mev_per_A2": 50.0})),
 }
 """What was tried to win more; docs/benchmarks.md tells what each changed."""
-
 
 TRANSFER = "transfer"
 """the loop, its networks begun with those of another cell"""
@@ -78,7 +85,7 @@ TRANSFER = "transfer"
 def variant(name: str) -> dict[str, Any]:
     """Keys of a campaign's configuration that make it this arm."""
     if name == TRANSFER:
-        return merged(LOOP, {"arms": [_gan(0.7, first=1), _scout(0.3)]})
+        return merged(LOOP, {"arms": [_gan(0.5, first=1), _moves(0.5)]})
     if name in LOOPS:
         return LOOPS[name]
     return merged(LOOP, {**ABLATIONS, **IDEAS}[name])

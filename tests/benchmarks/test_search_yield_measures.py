@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.search_yield.cells import CELLS, TINY, merged
+from benchmarks.search_yield.cells import CELLS, TINY, campaign_settings, merged
 from benchmarks.search_yield.measures import (
     calls_until,
     distinct,
@@ -100,9 +100,7 @@ def test_records_come_back_as_they_were(tmp_path):
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("cell", [*CELLS.values(), TINY], ids=lambda cell: cell.name)
 def test_every_variant_is_a_configuration_of_every_cell(name, cell, tmp_path):
-    from benchmarks.search_yield.cells import campaign_settings
-
-    settings = merged(campaign_settings(cell, name, 1, cell.calls, tmp_path), variant(name))
+    settings = merged(campaign_settings(cell, "B", name, 1, cell.calls, tmp_path), variant(name))
     config = CampaignConfig.model_validate(settings)
     assert sum(arm.share for arm in config.arms) == pytest.approx(1.0)
     assert config.surface.terminations == ("stoichiometric",) and config.network.warm_start is None
