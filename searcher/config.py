@@ -295,6 +295,22 @@ class AcceptanceSection(Settings):
         return value
 
 
+class SlurmSection(Settings):
+    """Worker jobs that the driver submits to SLURM; `execution.workers` says how many workers there are in all."""
+
+    workers_per_job: PositiveInt = Field(default=16, description="one core and one thread each")
+    walltime: Annotated[str, Field(pattern=r"^([0-9]+-)?[0-9]{1,2}:[0-9]{2}:[0-9]{2}$")] = Field(
+        default="12:00:00", description="of a job, `HH:MM:SS` or `D-HH:MM:SS`; one that has ended is submitted again"
+    )
+    partition: str = ""
+    account: str = ""
+    interface: str = Field(default="", description="network that workers reach the driver by, for example `ib0`")
+    directives: tuple[str, ...] = Field(default=(), description="further `#SBATCH` options")
+    prologue: tuple[str, ...] = Field(default=(), description="lines before the workers start, such as `module load`")
+    python: str = Field(default="", description="what starts Python in a job; empty: the driver's own")
+    logs: Path = Field(default=Path("slurm-logs"), description="folder of the jobs' output")
+
+
 class ExecutionSection(Settings):
     """Where the work runs."""
 
@@ -314,10 +330,13 @@ class ExecutionSection(Settings):
         default=50, description="tasks after which a worker is replaced, since the potential leaks memory"
     )
 
+    slurm: SlurmSection | None = Field(default=None, description="of `dask`: workers as jobs, instead of `scheduler`")
+
     @model_validator(mode="after")
     def _scheduler_named(self) -> "ExecutionSection":
-        if (self.executor == "dask") != bool(self.scheduler):
-            raise ValueError("`scheduler` belongs to `executor: dask`, and `dask` needs one")
+        given = bool(self.scheduler) + (self.slurm is not None)
+        if given != (self.executor == "dask"):
+            raise ValueError("`scheduler` and `slurm` belong to `executor: dask`, which needs one of them")
         return self
 
 
@@ -396,6 +415,7 @@ COSMETIC = (
     "budget.wall_time_hours",
     "execution.workers",
     "execution.scheduler",
+    "execution.slurm",
 )
 """keys that may differ when a campaign is resumed, since no result depends on them"""
 

@@ -132,12 +132,20 @@ def make_executor(section: ExecutionSection, stop: Event) -> Executor:
         return InlineExecutor(stop)
     if section.executor == "dask":
         try:
-            from searcher.campaign.cluster import DaskExecutor  # an extra of the installation
-        except ModuleNotFoundError:
-            raise EnvironmentProblem("`execution.executor: dask` needs the extra `cluster` (distributed)") from None
-
-        return DaskExecutor(section.scheduler, section.deadline_s, section.memory_gib, section.tasks_per_worker, stop)
+            return _on_cluster(section, stop)
+        except ModuleNotFoundError as error:
+            raise EnvironmentProblem(f"`execution.executor: dask` needs the extra `cluster` ({error.name})") from None
     return LocalExecutor(section.workers, section.deadline_s, section.memory_gib, section.tasks_per_worker, stop)
+
+
+def _on_cluster(section: ExecutionSection, stop: Event) -> Executor:
+    if section.slurm is not None:
+        from searcher.campaign.slurm import SlurmExecutor  # these two are an extra of the installation
+
+        return SlurmExecutor(section, stop)
+    from searcher.campaign.cluster import DaskExecutor
+
+    return DaskExecutor(section.scheduler, section.deadline_s, section.memory_gib, section.tasks_per_worker, stop)
 
 
 def _facts(config: CampaignConfig, hashed: str) -> dict[str, Any]:

@@ -49,6 +49,10 @@ def run(
     check_inputs(config)
     if dry_run:
         Console().print(f"`{config_path}` is fine; campaign `{config.name}` would go to {config.runs / config.name}")
+        if config.execution.slurm is not None:
+            from searcher.campaign.slurm import job_script
+
+            print(job_script(config.execution, config.execution.slurm))
         return
     from searcher.campaign.stopping import StopRequest, answer_signals
 
