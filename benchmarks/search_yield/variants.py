@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.search_yield.cells import NO_STOPPING, merged
+from benchmarks.search_yield.cells import merged, relaxing_to_the_end
 
 SCREENED = {"oversampling": 250}
 PLAIN = {"oversampling": 250, "known_basins": False, "composition_quota": False}
@@ -49,7 +49,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     },
     "random-screened": _alone(_scout(1.0, name="random")),
     "gan-no-feedback": {"arms": [_gan(0.5, feeds_training=False), _moves(0.5)]},
-    "gan-no-stopping": {"stopping": NO_STOPPING},
+    "gan-no-stopping": relaxing_to_the_end(LOOP),
     "gan-unconditioned": {"conditioning": {"enabled": False}},
     "gan-control-20": {
         "arms": [
