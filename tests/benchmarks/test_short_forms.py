@@ -18,9 +18,11 @@ SHORT = {
     "report.py": ["--accepted", "20"],
     "driver_overhead.py": ["tests/configs/tiny.yaml", "--set", "runs={out}"],
     "record_proposals.py": [GAP, "--count", "2", "--out", "{out}/proposals.extxyz.xz"],
+    "basin_hopping.py": ["--out", "{out}", "--only", "110-delocalized", "--hops", "4"],
+    "early_stopping.py": [GAP, "--limit", "2", "--out", "{out}", "--runs", "{out}/runs"],
     "relaxation.py": [GAP, "--limit", "2", "--out", "{out}"],
 }
-ELSEWHERE = {"generator_quality.py", "usual_inversion.py", "recorded_paths.py"}
+ELSEWHERE = {"generator_quality.py", "usual_inversion.py", "recorded_paths.py", "prepared.py"}
 """tested below, or a part of another"""
 
 
