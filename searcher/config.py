@@ -156,7 +156,8 @@ class ConditioningSection(Settings):
         description="edges of the energy classes above the lowest relaxed seed",
     )
     classes_asked: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        default=(0, 1, 2, 3), description="classes that the generator is asked for, in equal shares"
+        default=(0, 1, 2, 3),
+        description="classes that the generator is asked for, in equal shares; none: as the training set has them",
     )
 
 

@@ -8,6 +8,7 @@
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.search_yield import external_arms, hopping_arms
@@ -65,6 +66,8 @@ def _tables(arguments: argparse.Namespace) -> None:
     runs = read_runs(arguments.work, arguments.table)
     for cell in _cells(arguments.cells):
         own = [run for run in runs if run.cell == cell.name and run.arm in arguments.arms]
+        if arguments.calls:
+            own = [replace(run, budget=arguments.calls) for run in own if run.calls >= arguments.calls]
         if own:
             with open_frame(cell, arguments.work) as frame:
                 write_report(frame, own, arguments.table, arguments.out)
@@ -87,6 +90,7 @@ def main() -> None:
     run, tables = commands.choices["run"], commands.choices["tables"]
     run.add_argument("--seeds", nargs="+", type=int, help="default: as many as the cell asks for")
     run.add_argument("--calls", type=int, help="budget of force calls; default: the cell's")
+    tables.add_argument("--calls", type=int, help="judge what was found by so many calls; default: by the whole budget")
     run.add_argument("--agox", type=Path, help="folder of AGOX's environment")
     tables.add_argument("--out", type=Path, default=Path("docs/benchmarks"))
     arguments = parser.parse_args()

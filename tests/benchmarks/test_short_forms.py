@@ -10,14 +10,20 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
 AGOX = os.environ.get("SEARCH_YIELD_AGOX")
+GAP = "configs/quickstart.yaml"
 SHORT = {
     "gridding.py": ["--rounds", "1"],
     "backmapping.py": ["--copies", "0", "--calls", "2", "--slabs", "12"],
     "novelty.py": ["--known", "300", "--queries", "4", "--checked", "1", "--slabs", "2"],
     "report.py": ["--accepted", "20"],
-    "driver_overhead.py": [str(ROOT / "tests/configs/tiny.yaml")],
+    "driver_overhead.py": ["tests/configs/tiny.yaml", "--set", "runs={out}"],
+    "record_proposals.py": [GAP, "--count", "2", "--out", "{out}/proposals.extxyz.xz"],
+    "basin_hopping.py": ["--out", "{out}", "--only", "110-delocalized", "--hops", "4"],
+    "early_stopping.py": [GAP, "--limit", "2", "--out", "{out}", "--runs", "{out}/runs"],
+    "relaxation.py": [GAP, "--limit", "2", "--out", "{out}"],
 }
-ELSEWHERE = {"generator_quality.py": "below", "usual_inversion.py": "a part of gridding.py"}
+ELSEWHERE = {"generator_quality.py", "usual_inversion.py", "recorded_paths.py", "prepared.py"}
+"""tested below, or a part of another"""
 
 
 def run(*command: str, cwd: Path) -> str:
@@ -37,8 +43,8 @@ def test_every_benchmark_has_a_short_form():
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", SHORT)
 def test_short_form_ends_well(name, tmp_path):
-    overrides = ["--set", f"runs={tmp_path}"] if name == "driver_overhead.py" else []
-    assert run(str(BENCHMARKS / name), *SHORT[name], *overrides, cwd=ROOT).strip()
+    arguments = [argument.format(out=tmp_path) for argument in SHORT[name]]
+    assert run(str(BENCHMARKS / name), *arguments, cwd=ROOT).strip()
 
 
 @pytest.mark.slow
