@@ -132,6 +132,8 @@ class StructureDataset:
 
     def condition_table(self) -> tuple[list[list[float]], list[float]]:
         """Different rows of conditions, and the probability of each."""
+        if self.conditions.shape[1] == 0:
+            return [[]], [1.0]
         rows, membership = torch.unique(self.conditions, dim=0, return_inverse=True)
         shares = torch.zeros(len(rows), dtype=torch.float64).index_add_(
             0, membership.cpu().view(-1), self.probabilities.cpu()
