@@ -75,7 +75,7 @@ class Sampler:
         rows, shares = trainer.dataset.condition_table()
         networks = trainer.networks
         scale = trainer.dataset.lattice_scale
-        table = torch.tensor(rows).view(-1, len(networks.conditions))
+        table = torch.tensor(rows).reshape(len(rows), len(networks.conditions))
         device = trainer.settings.device
         return cls(trainer.averaged, networks, trainer.spec, trainer.view, scale, table, np.asarray(shares), device)
 
@@ -107,7 +107,8 @@ class Sampler:
         network.load_state_dict(without_prefix("generator", tensors))
         if channels_last:
             store_channels_last(network)
-        rows = torch.tensor(description["condition_rows"], dtype=torch.float32).view(-1, len(settings.conditions))
+        told = description["condition_rows"]
+        rows = torch.tensor(told, dtype=torch.float32).reshape(len(told), len(settings.conditions))
         scale = LatticeScale.from_dict(description["lattice_scale"]) if "lattice_scale" in description else None
         shares = np.asarray(description["condition_shares"])
         return cls(network.requires_grad_(False).eval(), settings, spec, view, scale, rows, shares, device)
