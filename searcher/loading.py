@@ -14,6 +14,7 @@ from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from relax.relaxation import RelaxationSettings
 from relax.worker import relaxation_settings
+from searcher.campaign.hopping.settings import BasinHoppingSettings, basin_hopping_settings
 from searcher.config import CampaignConfig
 from searcher.errors import InputError
 from searcher.scoring.validity import ValidityThresholds
@@ -46,6 +47,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> CampaignConfig:
         raise InputError("\n".join(_complaint(path, document, issue) for issue in error.errors())) from None
     for section, check, kind in (
         ("relaxation", relaxation_settings, RelaxationSettings),
+        ("basin_hopping", basin_hopping_settings, BasinHoppingSettings),
         ("validity", lambda values: ValidityThresholds(**values), ValidityThresholds),
     ):
         values = getattr(config, section)
