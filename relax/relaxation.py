@@ -18,6 +18,9 @@ from relax.watching import CONVERGED, RelaxationEnds, StopCriterion, Watch
 __all__ = ["RelaxationResult", "RelaxationSettings", "RelaxationSettingsError", "StopCriterion", "relax"]
 
 OPTIMISER_FAILED: Final = "optimiser_failed"
+STIFFEST: Final = 200.0
+"""eV/Å², stiffer than any bond. A step as short as if one were stiffer means that the optimiser's Hessian has gone wrong,
+as it does where the curvature changes its sign; it begins anew."""
 LONGEST_STEP: Final = 1.0
 """Å; ASE's optimisers refuse more."""
 
@@ -56,7 +59,7 @@ class RelaxationSettings:
         force call; empty for none.
     """
 
-    fmax: float = 0.1
+    fmax: float = 0.05
     max_calls: int = 200
     optimiser: OptimiserName = "by_size"
     fire_calls: int = 0
@@ -198,10 +201,14 @@ def _step(atoms: Atoms, free: np.ndarray, watch: Watch, settings: RelaxationSett
             while watch.calls <= settings.fire_calls and watch.max_force > settings.calm_force:
                 fire.step()
                 atoms.get_potential_energy()
-        optimiser = make_optimiser(settings.optimiser, atoms, free, settings.maxstep)
         while True:
-            optimiser.step()
-            atoms.get_potential_energy()
+            optimiser = make_optimiser(settings.optimiser, atoms, free, settings.maxstep)
+            moves = True
+            while moves:
+                force, before = watch.max_force, atoms.positions.copy()
+                optimiser.step()
+                atoms.get_potential_energy()
+                moves = np.abs(atoms.positions - before).max() > force / STIFFEST
     except (ValueError, RuntimeError):  # a line search without a way down, a Hessian without eigenvectors
         return
 

@@ -216,16 +216,14 @@ class StoppingSection(Settings):
     forming_o2: bool = Field(default=True, description="where an O2 molecule has formed and none is accepted")
     known_minimum: bool = Field(default=True, description="where a path leads into a known minimum, told by SOAP")
     known_minimum_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=0.5, description="of `acceptance.kappa_min`: largest κ to the known minimum"
+        default=0.2, description="of `acceptance.kappa_min`: largest κ to the known minimum"
     )
-    known_minimum_every: PositiveInt = Field(default=4, description="force calls between two looks")
-    calm_force: PositiveFloat = Field(default=1.0, description="eV/Å; no look at larger forces")
+    known_minimum_every: PositiveInt = Field(default=3, description="force calls between two looks")
+    calm_force: PositiveFloat = Field(default=0.5, description="eV/Å; no look at larger forces")
     hopeless: bool = Field(default=True, description="where the energy can no longer reach the margin")
-    hopeless_looks: tuple[tuple[PositiveInt, Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]], ...] = (
-        Field(
-            default=((10, 3.0, 1.0), (20, 1.5, 1.0), (40, 0.5, 1.0)),
-            description="force call, eV that may still be gained there, and times what the last ten calls gained",
-        )
+    hopeless_looks: tuple[tuple[PositiveInt, Annotated[float, Field(ge=0)]], ...] = Field(
+        default=((10, 110.0), (20, 85.0), (40, 60.0), (60, 40.0)),
+        description="force call, and meV/Å² that γ may still be lowered from there",
     )
 
 
@@ -382,6 +380,9 @@ class CampaignConfig(Settings):
     )
     budget: BudgetSection = BudgetSection()
     relaxation: dict[str, Any] = Field(default_factory=dict, description="keys of the relaxation settings to change")
+    basin_hopping: dict[str, Any] = Field(
+        default_factory=dict, description="keys of the basin hopping settings to change, of `searcher seeds`"
+    )
     validity: dict[str, Any] = Field(default_factory=dict, description="validity thresholds to change")
     acceptance: AcceptanceSection = AcceptanceSection()
     o2_reference: Literal["raw", "fitted"] = Field(
@@ -417,6 +418,7 @@ COSMETIC = (
     "execution.workers",
     "execution.scheduler",
     "execution.slurm",
+    "basin_hopping",
 )
 """keys that may differ when a campaign is resumed, since no result depends on them"""
 

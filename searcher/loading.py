@@ -14,6 +14,7 @@ from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from relax.relaxation import RelaxationSettings
 from relax.worker import relaxation_settings
+from searcher.campaign.hopping.settings import BasinHoppingSettings, basin_hopping_settings
 from searcher.config import CampaignConfig
 from searcher.errors import InputError
 from searcher.generation.settings import GeneratorConfig
@@ -42,6 +43,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> CampaignConfig:
     config, document = _checked(path, overrides, CampaignConfig)
     for section, check, kind in (
         ("relaxation", relaxation_settings, RelaxationSettings),
+        ("basin_hopping", basin_hopping_settings, BasinHoppingSettings),
         ("validity", lambda values: ValidityThresholds(**values), ValidityThresholds),
     ):
         values = getattr(config, section)

@@ -13,7 +13,7 @@ from searcher.errors import InputError
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
-    for command in (seeds, roundtrip):
+    for command in (seeds, thickness, roundtrip):
         app.command()(command)
 
 
@@ -36,6 +36,17 @@ def seeds(
     config = load_config(config_path, overrides or [])
     check_inputs(config)
     write_seeds(config, out, method, steps, lowest, snapshots, Console())
+
+
+def thickness(config_path: ConfigPath, overrides: Overrides = None) -> None:
+    """How thin the frozen part of the slab may be: γ of every termination on thin and thick templates."""
+    from searcher.campaign.driver import check_thickness
+    from searcher.campaign.inputs import check_inputs
+    from searcher.loading import load_config
+
+    config = load_config(config_path, overrides or [])
+    check_inputs(config)
+    check_thickness(config, Console())
 
 
 def roundtrip(

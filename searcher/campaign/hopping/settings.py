@@ -1,6 +1,7 @@
 """How the chains of basin hopping move."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -96,3 +97,16 @@ class BasinHoppingSettings:
     def deciding(self) -> dict[str, Any]:
         """Settings on which the chains' way depends."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_OF_THE_CHAINS}
+
+
+def basin_hopping_settings(values: Mapping[str, Any]) -> BasinHoppingSettings:
+    """Settings from a configuration's mapping.
+
+    Raises
+    ------
+    InputError
+        For a value out of range.
+    TypeError
+        For an unknown name.
+    """
+    return BasinHoppingSettings(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

@@ -75,14 +75,22 @@ def test_a_ceiling_holds_for_other_compositions_too(problem, seed):
 
 
 def test_hopeless_is_told_at_its_calls_only_and_never_below_the_ceiling():
-    looks = [(2, 1.0, 0.0), (4, 0.5, 2.0)]
-    high = hopeless(-10.0, looks)
-    assert [high(Atoms(), -8.0, calls) for calls in (1, 2)] == [None, HOPELESS]
-    falling = hopeless(-10.0, looks)
-    energies = [-5.0, -9.5, -9.6, -9.7]  # gains 4.7 eV in the last calls and may gain twice that again
-    assert [falling(Atoms(), energy, calls) for calls, energy in enumerate(energies, start=1)] == [None] * 4
-    low = hopeless(-10.0, looks)
-    assert [low(Atoms(), -10.5, calls) for calls in range(1, 6)] == [None] * 5
+    looks = [(2, 1.0), (4, 0.5)]
+    assert [hopeless(-10.0, looks)(Atoms(), -8.0, calls) for calls in range(1, 6)] == [
+        None,
+        HOPELESS,
+        None,
+        HOPELESS,
+        None,
+    ]
+    assert [hopeless(-10.0, looks)(Atoms(), -9.2, calls) for calls in range(1, 6)] == [None, None, None, HOPELESS, None]
+    assert [hopeless(-10.0, looks)(Atoms(), -10.5, calls) for calls in range(1, 6)] == [None] * 5
+
+
+def test_what_may_still_be_gained_grows_with_the_cell(problem, seed):
+    (description,) = plan(problem, seed, forming_o2=False, known_minimum=False).criteria(seed)
+    looks = description["arguments"]["looks"]
+    assert looks[0] == pytest.approx((10, 0.110 * problem.template.area), abs=1e-12)
 
 
 def test_a_known_minimum_is_told_at_the_second_look(problem, seed):
@@ -113,7 +121,7 @@ def test_every_switch_takes_its_criterion_out(problem, seed):
 
 def test_criteria_pass_through_a_worker(problem, seed):
     start = seed.copy()
-    start.positions[-1] += [0.05, 0.05, 0.05]
+    start.positions[-1] += [0.01, 0.01, 0.01]
     payload = {
         "potential": {"kind": "calculator", "import_path": ANALYTIC["import_path"], "path": "", "arguments": {}},
         "numbers": start.numbers,
