@@ -109,4 +109,5 @@ def basin_hopping_settings(values: Mapping[str, Any]) -> BasinHoppingSettings:
     TypeError
         For an unknown name.
     """
-    return BasinHoppingSettings(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return BasinHoppingSettings(**plain)
