@@ -133,6 +133,10 @@ class TrainingSection(Settings):
     largest_weight: PositiveFloat = Field(
         default=4.0, description="largest factor by which a rare class and composition is drawn more often"
     )
+    submit: tuple[str, ...] | None = Field(
+        default=None,
+        description="command that submits a training as a job and waits for it; campaign, iteration and arm are added",
+    )
 
 
 class ConditioningSection(Settings):
