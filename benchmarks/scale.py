@@ -97,16 +97,18 @@ class PlayedWorkers:
 
 
 class Times:
-    """Seconds by what they were spent on."""
+    """Seconds by what they were spent on: of the clock, and of this process's own work, which a busy machine spares."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
+        self.work: dict[str, float] = defaultdict(float)
 
     @contextmanager
     def __call__(self, what: str) -> Iterator[None]:
-        began = time.perf_counter()
+        began, work = time.perf_counter(), time.process_time()
         yield
         self.seconds[what] += time.perf_counter() - began
+        self.work[what] += time.process_time() - work
 
 
 def prepared(runs: Path, overrides: Sequence[str]) -> tuple[Campaign, SurfaceProblem]:
@@ -164,7 +166,7 @@ def iterate(campaign: Campaign, problem: SurfaceProblem, iteration: int, n: int,
         ledger.finish_stage(iteration, "close", {})
 
 
-def measured(folder: Path, ledger: Ledger, n: int) -> dict[str, float]:
+def measured(folder: Path, ledger: Ledger, n: int) -> Times:
     """Seconds of what happens when a campaign is taken up or looked at."""
     times = Times()
     with times("opening"):
@@ -177,7 +179,7 @@ def measured(folder: Path, ledger: Ledger, n: int) -> dict[str, float]:
         assert not verification.damage(folder, ledger)
     with times("digest"):
         verification.digest(ledger)
-    return times.seconds
+    return times
 
 
 def main() -> None:
@@ -199,15 +201,23 @@ def main() -> None:
             times = Times()
             filling = not given.every and 0 < iteration < given.iterations - 1
             iterate(campaign, problem, iteration, n, times, filling)
-            per_candidate = {what: round(1e3 * seconds / n, 3) for what, seconds in times.seconds.items()}
+            per_candidate = {what: round(1e3 * seconds / n, 2) for what, seconds in times.seconds.items()}
+            work = {what: round(1e3 * seconds / n, 2) for what, seconds in times.work.items()}
             size = sum(path.stat().st_size for path in campaign.folder.glob("campaign.db*")) / MIB
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            told: dict[str, Any] = {"candidates": (iteration + 1) * n, "ms_per_candidate": per_candidate}
+            told: dict[str, Any] = {
+                "candidates": (iteration + 1) * n,
+                "ms_per_candidate": per_candidate,
+                "work_ms": work,
+            }
             told |= {"ledger_MiB": round(size, 1), "largest_memory_MiB": round(memory)}
             told |= {"workers_days": round(campaign.executor.clock_s / 86400, 2)}
             print(json.dumps(told | {"one_transaction": filling}), flush=True)
-        found = {what: round(seconds, 2) for what, seconds in measured(campaign.folder, campaign.ledger, n).items()}
-        print(json.dumps({"seconds_when_taken_up": found}))
+        found = measured(campaign.folder, campaign.ledger, given.iterations)
+        told = {
+            name: {what: round(seconds, 2) for what, seconds in table.items()} for name, table in vars(found).items()
+        }
+        print(json.dumps({"when_taken_up": told}))
         busy = sum(times.seconds.values()) / n * given.workers / given.delay
         print(json.dumps({"driver_busy_share": round(busy, 4), "workers_one_driver_feeds": int(given.workers / busy)}))
         campaign.close()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def learned_generator(
         weights = campaign.folder / recorded["weights"]
         if not weights.is_file() or file_hash(weights) != recorded["sha256"]:
             raise StorageError(f"`{weights}` is missing or does not match its checksum; restore it from a copy")
-        return gan_proposer(campaign.config, problem, warm_start=weights, noise_temperature=arm.noise_temperature)
+        return _sampling(campaign, problem, arm, weights)
     metrics: list[Metric] = []
     began = time.monotonic()
     weights = folder / WEIGHTS_NAME
@@ -162,7 +163,7 @@ def learned_generator(
         console.print(f"  training {arm.name} as a job: {' '.join(campaign.config.training.submit)}")
         result = submitted(campaign, iteration, arm.name, weights)
         metrics, findings = result.metrics, result.findings
-        source = gan_proposer(campaign.config, problem, warm_start=weights, noise_temperature=arm.noise_temperature)
+        source = _sampling(campaign, problem, arm, weights)
     else:
         source = fit(campaign, problem, snapshot, arm, records, metrics, console)
         findings = [finding.as_dict() for finding in source.findings]
@@ -236,6 +237,16 @@ def fit(
         except TrainingFailed as error:
             raise SearchFailed(f"training of arm `{arm.name}` in iteration {iteration} failed: {error}") from error
     return source
+
+
+def _sampling(campaign: Campaign, problem: SurfaceProblem, arm: ArmSection, weights: Path) -> GanProposer:
+    """Trained weights to sample from; where a job trains on a GPU, the driver has none."""
+    settings = training_settings(campaign.config)
+    if campaign.config.training.submit:
+        settings = replace(settings, device="cpu")
+    return gan_proposer(
+        campaign.config, problem, settings=settings, warm_start=weights, noise_temperature=arm.noise_temperature
+    )
 
 
 def _keep_samples(campaign: Campaign, problem: SurfaceProblem, source: GanProposer, iteration: int) -> None:
