@@ -166,6 +166,13 @@ def test_health_tells_what_every_iteration_gave(campaign):
         assert row["novel"] == 1.0 and row["steps"] == 391 and 1.0 < row["critic_gradient"] < 1.2
 
 
+def test_what_the_checks_found_is_told(campaign, page):
+    found = report_training.findings(campaign[1])
+    assert [(one["iteration"], one["step"]) for one in found] == [(0, 300), (1, 300)]
+    assert report_training.checks(campaign[1]).names == ["health_diversity"] and 'id="checks"' in page
+    assert "the generator makes few different grids" in page and "roll back" in page
+
+
 def test_a_sample_lies_beside_the_real_structure_that_it_came_from(campaign):
     folder, ledger = campaign
     seeds = [ledger.structure(c.relaxed) for c in ledger.candidates(verdict="reference")]
