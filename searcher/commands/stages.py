@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from searcher.commands.options import AsJson, ConfigPath, Overrides, RunPath, note
+from searcher.commands.options import AsJson, ConfigPath, Overrides, note
 from searcher.errors import InputError
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
-    for command in (seeds, train, roundtrip):
+    for command in (seeds, roundtrip):
         app.command()(command)
 
 
@@ -36,21 +36,6 @@ def seeds(
     config = load_config(config_path, overrides or [])
     check_inputs(config)
     write_seeds(config, out, method, steps, lowest, snapshots, Console())
-
-
-def train(
-    run_folder: RunPath,
-    out: Annotated[Path, typer.Option(help="Folder for weights and the structures they saw.")],
-    steps: Annotated[int, typer.Option(help="Training steps.")] = 4000,
-    also: Annotated[Path | None, typer.Option(help="Minima of basin hopping to learn from as well.")] = None,
-    withhold: Annotated[
-        Path | None, typer.Option(help="Structures to keep out, with all that looks like them.")
-    ] = None,
-) -> None:
-    """Train a generator on everything that a campaign has relaxed."""
-    from searcher.campaign.driver import train_on_run
-
-    train_on_run(run_folder, out, steps, also, withhold, Console())
 
 
 def roundtrip(
