@@ -19,8 +19,8 @@ __all__ = ["RelaxationResult", "RelaxationSettings", "RelaxationSettingsError", 
 
 OPTIMISER_FAILED: Final = "optimiser_failed"
 STIFFEST: Final = 200.0
-"""eV/Å², stiffer than any bond. A step as short as if one were stiffer means that the optimiser's Hessian has gone wrong,
-as it does where the curvature changes its sign; it begins anew."""
+"""eV/Å², stiffer than any bond. A step as short as if one were stiffer means that the optimiser's Hessian has gone
+wrong, as it does where the curvature changes its sign; it begins anew."""
 LONGEST_STEP: Final = 1.0
 """Å; ASE's optimisers refuse more."""
 
