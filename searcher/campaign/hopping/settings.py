@@ -109,4 +109,5 @@ def basin_hopping_settings(values: Mapping[str, Any]) -> BasinHoppingSettings:
     TypeError
         For an unknown name.
     """
-    return BasinHoppingSettings(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    changed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return BasinHoppingSettings(**changed)
