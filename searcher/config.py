@@ -275,7 +275,7 @@ class BudgetSection(Settings):
         description="calls that early stops leave over go to further proposals of the same arm and iteration",
     )
     expected_calls_per_relaxation: PositiveFloat = Field(
-        default=60, description="from which follows how many candidates are sent to relax"
+        default=40, description="from which follows how many candidates are sent to relax"
     )
     wall_time_hours: PositiveFloat | None = Field(
         default=None, description="stop in time to be resumed; for jobs with a limit"

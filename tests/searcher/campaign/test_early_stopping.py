@@ -129,8 +129,10 @@ def test_criteria_pass_through_a_worker(problem, seed):
         "cell": start.cell.array,
         "pbc": start.pbc.tolist(),
         "frozen": range(problem.template.n_frozen),
-        "settings": {"fmax": 1e-4},
-        "criteria": plan(problem, seed, hopeless=False, known_minimum_every=1, calm_force=100.0).criteria(start),
+        "settings": {"fmax": 1e-4, "maxstep": 0.01},  # the seed is no minimum of the stand-in
+        "criteria": plan(
+            problem, seed, hopeless=False, known_minimum_every=1, known_minimum_share=1.0, calm_force=100.0
+        ).criteria(start),
     }
     result = relax_task(payload)
     assert (result["reason"], result["force_calls"], result["converged"]) == (KNOWN_MINIMUM, 2, False)
