@@ -130,8 +130,16 @@ class TrainingSection(Settings):
     snapshots_per_structure: Annotated[
         int, Field(ge=0, description="unrelaxed structures of each relaxation that are learned from as well")
     ] = 4
+    learned: Literal["accepted", "novel"] = Field(
+        default="accepted",
+        description="what is learned from besides the seeds: accepted structures, or all that were valid and new",
+    )
     largest_weight: PositiveFloat = Field(
         default=4.0, description="largest factor by which a rare class and composition is drawn more often"
+    )
+    submit: tuple[str, ...] | None = Field(
+        default=None,
+        description="command that submits a training as a job and waits for it; campaign, iteration and arm are added",
     )
 
 

@@ -79,6 +79,12 @@ IDEAS: dict[str, dict[str, Any]] = {
     "gan-screened-hard": {
         "arms": [_gan(0.5, screening={"oversampling": 200}), _moves(0.5, screening={"oversampling": 100})]
     },
+    "gan-novel": {"training": {"learned": "novel"}},
+    "gan-reaching": {
+        "arms": [_gan(0.5, noise_temperature=1.5, screening={"oversampling": 200}), _moves(0.5)],
+        "conditioning": {"classes_asked": []},
+        "training": {"learned": "novel"},
+    },
     "gan-cartesian": {"arms": [_gan(0.5), _moves(0.5, moves={"kind": "cartesian"})]},
     "moves-relocating": _alone(_moves(1.0, moves={"relocation_probability": 0.6})),
     "moves-near": _alone(_moves(1.0, moves={"reach_mev_per_A2": 5.0})),

@@ -20,7 +20,7 @@ from searcher.campaign.resuming import read_origin, refuse_changes, resumed, ver
 from searcher.config import CampaignConfig, ExecutionSection, result_changing
 from searcher.errors import EnvironmentProblem
 from searcher.files import write_text
-from searcher.loading import dump_config
+from searcher.loading import dump_config, load_config
 from searcher.scoring.descriptors import SoapSettings
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Campaign:
     potential: PotentialSpec
     potential_hash: str
     stop: Event
-    lock: DriverLock
+    lock: DriverLock | None
 
     def iteration_folder(self, iteration: int) -> Path:
         folder = self.folder / "iterations" / f"{iteration:03d}"
@@ -48,7 +48,8 @@ class Campaign:
     def close(self) -> None:
         self.executor.close()
         self.ledger.close()
-        self.lock.release()
+        if self.lock is not None:
+            self.lock.release()
 
 
 def campaign_folder(config: CampaignConfig) -> Path:
@@ -124,6 +125,21 @@ def open_campaign(
         raise
     fingerprints = Fingerprints(executor, SoapSettings(species=("O", config.material.metal)))
     return Campaign(config, folder, ledger, executor, fingerprints, potential.spec, potential.hash, stop, lock)
+
+
+def read_campaign(folder: Path, stop: Event) -> Campaign:
+    """A campaign that a driver works on, for reading: nothing is locked and nothing can be written to its ledger.
+
+    Raises
+    ------
+    EnvironmentProblem
+        If its potential has changed.
+    """
+    ledger = Ledger.of_run(folder)
+    config = load_config(folder / "campaign.yaml").model_copy(update={"runs": folder.resolve().parent})
+    potential, executor = current(folder, ledger), InlineExecutor(stop)
+    fingerprints = Fingerprints(executor, SoapSettings(species=("O", config.material.metal)))
+    return Campaign(config, folder, ledger, executor, fingerprints, potential.spec, potential.hash, stop, None)
 
 
 def make_executor(section: ExecutionSection, stop: Event) -> Executor:

@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from searcher.campaign.candidate import Candidate, Gate
-from searcher.campaign.ledger_file import COMMITS, OlderSchema, opened, promised_transactions
+from searcher.campaign.ledger_file import COMMITS, OlderSchema, opened, promised_transactions, write_promise
 from searcher.campaign.ledger_tables import (
     COLUMNS,
     SCHEMA,
@@ -24,7 +24,7 @@ from searcher.campaign.ledger_tables import (
 )
 from searcher.campaign.locking import DriverLock
 from searcher.errors import StorageError
-from searcher.files import replacing, write_text
+from searcher.files import replacing
 
 LEDGER = "campaign.db"
 QUOTED = ", ".join(f'"{name}"' for name in COLUMNS)
@@ -105,12 +105,12 @@ class Ledger:
                 self._connection.execute("ROLLBACK")
             raise
         self._commits += 1
-        write_text(self._mark, f"{self._commits}\n")
+        write_promise(self._mark, self._commits)
 
     def accept_loss(self) -> int:
         """Make what is left the whole truth; returns how many transactions are lost."""
         lost = max(0, promised_transactions(self._mark) - self._commits)
-        write_text(self._mark, f"{self._commits}\n")
+        write_promise(self._mark, self._commits)
         return lost
 
     # facts and stages

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from searcher.commands.options import AsJson, Overrides, note
+from searcher.commands.options import CORES, AsJson, Overrides, Workers, make_executor, note
 from searcher.errors import InputError
 
 Conditions = Annotated[
@@ -18,7 +18,7 @@ Conditions = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
-    for command in (dataset, train, sample):
+    for command in (dataset, train, sample, assess):
         app.command()(command)
 
 
@@ -126,3 +126,38 @@ def sample(
         print(json.dumps(told, indent=1))
     else:
         print(f"{told['samples']} grids of {' × '.join(map(str, told['shape']))} voxels: {told['out']}")
+
+
+def assess(
+    weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Folder that `searcher train` wrote.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="The structure files it was trained on.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for pictures; made if missing.")] = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="Samples.")] = 256,
+    seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
+    workers: Workers = CORES,
+    as_json: AsJson = False,
+) -> None:
+    """Compare what a generator makes with its training set and with what was held out of it."""
+    from searcher.structures.files import read_named
+
+    named = read_named(files)
+    from searcher.generation.assessment import assess as measure
+    from searcher.generation.assessment import print_assessment
+    from searcher.generation.data_set import data_set
+    from searcher.generation.sampling import open_sampler
+    from searcher.generation.training import CONFIG
+    from searcher.loading import load_generator_config
+
+    sampler, template = open_sampler(weights, None)
+    data = data_set(named, load_generator_config(weights / CONFIG).data)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    executor = make_executor(workers)
+    try:
+        told = measure(sampler, template, data, n, seed, executor, out)
+    finally:
+        executor.close()
+    if as_json:
+        print(json.dumps(told, indent=1))
+    else:
+        print_assessment(told, Console())

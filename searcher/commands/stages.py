@@ -7,14 +7,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from searcher.commands.options import AsJson, ConfigPath, Overrides, note
-from searcher.errors import InputError
+from searcher.commands.options import AsJson, ConfigPath, Overrides, RunPath, note
+from searcher.errors import InputError, StoppedOnRequest
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
     for command in (seeds, thickness, roundtrip):
         app.command()(command)
+    app.command("train-iteration")(train_iteration)
 
 
 def seeds(
@@ -47,6 +48,25 @@ def thickness(config_path: ConfigPath, overrides: Overrides = None) -> None:
     config = load_config(config_path, overrides or [])
     check_inputs(config)
     check_thickness(config, Console())
+
+
+def train_iteration(
+    run_folder: RunPath,
+    iteration: Annotated[int, typer.Argument(metavar="ITERATION", help="The one under way.")],
+    arm: Annotated[str, typer.Argument(metavar="ARM", help="The arm that trains.")],
+) -> None:
+    """Train one iteration of a campaign as a job of its own; `training.submit` calls it, also under torchrun."""
+    from searcher.campaign.stopping import StopRequest, answer_signals
+
+    stop = StopRequest()
+    answer_signals(stop)
+    from searcher.campaign.training_entry import train_iteration as train_one
+
+    try:
+        train_one(run_folder, iteration, arm, stop, Console())
+    except StoppedOnRequest as error:
+        note(str(error))
+        raise typer.Exit(stop.exit_code) from None
 
 
 def roundtrip(

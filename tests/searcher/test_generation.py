@@ -47,9 +47,9 @@ SHORTER = {  # what counts steps must end with the training
 }
 
 
-def slabs() -> list[tuple[str, Atoms]]:
+def slabs(seed: int = 0) -> list[tuple[str, Atoms]]:
     """Rattled terminations of (110) with invented energies and γ."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     found = []
     for label, atoms in seed_structures(Crystal(), "110", (1, 1), TemplateSettings(frozen_thickness=2.0)).items():
         for number in range(5):
@@ -57,7 +57,7 @@ def slabs() -> list[tuple[str, Atoms]]:
             free = slab.get_tags() == 1
             slab.positions[free] += rng.normal(0.0, 0.05, (int(free.sum()), 3))
             slab.info = {
-                "minimum": f"{label}-{number}",
+                "minimum": f"{label}-{number}-{seed}",
                 "facet": "110",
                 "gamma_zero_eV_per_A2": 0.05 + 0.021 * number,
                 "gamma_slope_per_A2": 0.01,

@@ -109,5 +109,5 @@ def basin_hopping_settings(values: Mapping[str, Any]) -> BasinHoppingSettings:
     TypeError
         For an unknown name.
     """
-    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    return BasinHoppingSettings(**plain)
+    changed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return BasinHoppingSettings(**changed)

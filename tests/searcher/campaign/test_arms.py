@@ -11,6 +11,7 @@ from rich.console import Console
 from searcher.campaign import stages
 from searcher.campaign.campaign import open_campaign
 from searcher.campaign.candidate import Gate
+from searcher.campaign.conditions import conditions_asked
 from searcher.campaign.inputs import check_inputs
 from searcher.campaign.loop import run_campaign
 from searcher.campaign.preparation import prepare
@@ -101,3 +102,13 @@ def test_shares_of_moves_are_checked():
     with pytest.raises(ValidationError, match="exceed 1 together"):
         MovesSection(oxygen_probability=0.8, relocation_probability=0.3)
     assert np.isclose(MovesSection().reach_mev_per_A2, 15.0)
+
+
+def test_without_classes_to_ask_for_only_the_counts_are_asked(tmp_path):
+    campaign = opened(tiny(tmp_path, "conditioning.classes_asked=[]", "surface.oxygen_count=[2, 4]"))
+    try:
+        problem = prepare(campaign, Console(quiet=True))
+        asked = conditions_asked(campaign.config, problem)
+    finally:
+        campaign.close()
+    assert asked == [{"n_oxygen": 2}, {"n_oxygen": 3}, {"n_oxygen": 4}]
