@@ -47,7 +47,6 @@ UNITS = {
     "delta_mu_o": "eV per O atom",
     "delta_mu_o_ladder": "eV per O atom",
     "delta_mu_o_range": "eV per O atom",
-    "delta_mu_o_ladder": "eV per O atom",
     "formation_enthalpy": "eV per formula unit",
 }
 LENGTHS = (

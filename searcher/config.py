@@ -309,8 +309,8 @@ class SlurmSection(Settings):
     walltime: Annotated[str, Field(pattern=r"^([0-9]+-)?[0-9]{1,2}:[0-9]{2}:[0-9]{2}$")] = Field(
         default="12:00:00", description="of a job, `HH:MM:SS` or `D-HH:MM:SS`; one that has ended is submitted again"
     )
-    partition: str = ""
-    account: str = ""
+    partition: str = Field(default="", description="queue of the jobs; empty: the cluster's own choice")
+    account: str = Field(default="", description="whom the jobs' time is charged to; empty: your own account")
     interface: str = Field(default="", description="network that workers reach the driver by, for example `ib0`")
     directives: tuple[str, ...] = Field(default=(), description="further `#SBATCH` options")
     prologue: tuple[str, ...] = Field(default=(), description="lines before the workers start, such as `module load`")
