@@ -77,8 +77,8 @@ def desk(tmp_path, monkeypatch, finished):
     """A working folder with configurations and structures under the names that the pages use."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(ROOT / "tests")
-    for name in ("quickstart", "ruo2-110-1x2"):
-        write_yaml(tmp_path / "configs" / f"{name}.yaml", tiny(name))
+    for name in ("quickstart", "ruo2-110-1x2", "cluster/ruo2-110-slurm"):
+        write_yaml(tmp_path / "configs" / f"{name}.yaml", tiny(Path(name).name))
     slabs = seed_structures(Crystal(), "110", (1, 1))
     for name in ("others", "my-slabs", "slabs", "known"):
         ase.io.write(tmp_path / f"{name}.extxyz", list(slabs.values()))

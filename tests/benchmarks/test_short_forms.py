@@ -16,6 +16,7 @@ SHORT = {
     "backmapping.py": ["--copies", "0", "--calls", "2", "--slabs", "12"],
     "novelty.py": ["--known", "300", "--queries", "4", "--checked", "1", "--slabs", "2"],
     "report.py": ["--accepted", "20"],
+    "scale.py": ["--candidates", "40", "--measured", "10", "--folder", "{out}"],
     "driver_overhead.py": ["tests/configs/tiny.yaml", "--set", "runs={out}"],
     "record_proposals.py": [GAP, "--count", "2", "--out", "{out}/proposals.extxyz.xz"],
     "basin_hopping.py": ["--out", "{out}", "--only", "110-delocalized", "--hops", "4"],
