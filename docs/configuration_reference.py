@@ -65,6 +65,7 @@ DIMENSIONLESS = (
     "training.largest_weight",
     "arms[].share",
     "arms[].noise_temperature",
+    "arms[].screening.reach",
     "arms[].moves.mode_fraction",
     "arms[].moves.oxygen_probability",
     "arms[].moves.relocation_probability",

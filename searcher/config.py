@@ -174,6 +174,9 @@ class ScreeningSection(Settings):
 
     oversampling: PositiveInt = Field(default=20, description="proposals made for each that is relaxed")
     known_basins: bool = Field(default=True, description="drop what looks like something known or on its way there")
+    reach: PositiveFloat = Field(
+        default=1.0, description="of `acceptance.kappa_min`: up to this κ to something known a proposal counts as known"
+    )
     composition_quota: bool = Field(default=True, description="places in turns over oxygen counts")
     surrogate: bool = Field(
         default=True, description="what may relax lowest goes first, by a guess that past relaxations taught"
