@@ -75,12 +75,12 @@ def test_ablation_and_fidelity_of_generators_trained_in_seconds(tmp_path):
     run("-m", "searcher.cli", "dataset", str(tmp_path / "tiny"), "--out", str(data), cwd=ROOT)
     grid = ["--shape", "8", "8", "8"]
     command = [str(BENCHMARKS / "generator_ablation.py"), str(data), "--work", str(tmp_path / "ablation")]
-    command += ["--steps", "2", "--samples", "8", "--seeds", "1", "--rows", "published layout", "default", *grid]
+    command += ["--steps", "2", "--samples", "16", "--seeds", "1", "--rows", "published layout", "default", *grid]
     told = run(*command, cwd=ROOT)
     assert "| published layout |" in told and "| default |" in told
     assert run(*command, cwd=ROOT) == told  # nothing is trained again
     fidelity = [str(BENCHMARKS / "generator_fidelity.py"), str(data), "--work", str(tmp_path / "fidelity")]
-    fidelity += ["--steps", "2", "--samples", "8", "--set", "data.shape=[8, 8, 8]", "--set", "data.allow_coarse=true"]
+    fidelity += ["--steps", "2", "--samples", "16", "--set", "data.shape=[8, 8, 8]", "--set", "data.allow_coarse=true"]
     assert '"decoded, at least 0.9"' in run(*fidelity, cwd=ROOT)
 
 
