@@ -23,8 +23,12 @@ SHORT = {
     "early_stopping.py": [GAP, "--limit", "2", "--out", "{out}", "--runs", "{out}/runs"],
     "scale.py": ["--candidates", "60", "--iterations", "2", "--workers", "4", "--delay", "1"],
     "relaxation.py": [GAP, "--limit", "2", "--out", "{out}"],
+    "training_speed.py": ["--shape", "8", "8", "8", "--rounds", "1", "--steps", "1", "--batch", "4"],
 }
-ELSEWHERE = {"generator_quality.py", "usual_inversion.py", "recorded_paths.py", "prepared.py"}
+ELSEWHERE = {
+    *("generator_quality.py", "generator_ablation.py", "generator_fidelity.py", "generator_measures.py"),
+    *("usual_inversion.py", "recorded_paths.py", "prepared.py"),
+}
 """tested below, or a part of another"""
 
 
@@ -63,6 +67,23 @@ def test_generator_quality_of_weights_trained_in_seconds(tmp_path):
         str(BENCHMARKS / "generator_quality.py"), str(tmp_path / "tiny"), str(start), "--samples", "12", cwd=ROOT
     )
     assert '"frechet_ratio"' in figures
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_ablation_and_fidelity_of_generators_trained_in_seconds(tmp_path):
+    config, data = ROOT / "tests/configs/tiny.yaml", tmp_path / "data.extxyz.xz"
+    run("-m", "searcher.cli", "run", str(config), "--set", f"runs={tmp_path}", cwd=ROOT)
+    run("-m", "searcher.cli", "dataset", str(tmp_path / "tiny"), "--out", str(data), cwd=ROOT)
+    grid = ["--shape", "8", "8", "8"]
+    command = [str(BENCHMARKS / "generator_ablation.py"), str(data), "--work", str(tmp_path / "ablation")]
+    command += ["--steps", "2", "--samples", "16", "--seeds", "1", "--rows", "published layout", "default", *grid]
+    told = run(*command, cwd=ROOT)
+    assert "| published layout |" in told and "| default |" in told
+    assert run(*command, cwd=ROOT) == told  # nothing is trained again
+    fidelity = [str(BENCHMARKS / "generator_fidelity.py"), str(data), "--work", str(tmp_path / "fidelity")]
+    fidelity += ["--steps", "2", "--samples", "16", "--set", "data.shape=[8, 8, 8]", "--set", "data.allow_coarse=true"]
+    assert '"decoded, at least 0.9"' in run(*fidelity, cwd=ROOT)
 
 
 @pytest.mark.slow
