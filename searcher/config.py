@@ -225,7 +225,9 @@ class StoppingSection(Settings):
     """Which relaxations end before they have converged."""
 
     forming_o2: bool = Field(default=True, description="where an O2 molecule has formed and none is accepted")
-    known_minimum: bool = Field(default=True, description="where a path leads into a known minimum, told by SOAP")
+    known_minimum: bool = Field(
+        default=False, description="where a path leads into a known minimum, told by SOAP; saves little, see the docs"
+    )
     known_minimum_share: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.2, description="of `acceptance.kappa_min`: largest κ to the known minimum"
     )

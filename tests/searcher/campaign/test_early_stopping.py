@@ -33,7 +33,8 @@ def seed():
     return seed_structures(Crystal(), "110", (1, 1), TemplateSettings(frozen_thickness=THIN))["110-stoichiometric"]
 
 
-def plan(problem, seed, **settings):
+def plan(problem, seed, **changes):
+    settings = {"known_minimum": True, **changes}
     lines = {"seed": problem.gamma(seed, -200.0)}
     return StopPlan(
         problem=problem,
