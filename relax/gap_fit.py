@@ -84,6 +84,8 @@ class FitSettings:
             "metal": (0.003, 0.1, 0.03),
             "slab": (0.0012, 0.04, 1.0),
             "insertion": (0.0025, 0.04, 1.0),
+            "thermal": (0.001, 0.03, 1.0),
+            "searched": (0.0012, 0.04, 1.0),
         }
     )
     force_error_share: float = 0.03

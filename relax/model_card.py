@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ase import Atoms
 
-from relax.potential_check import CROSSOVERS, PotentialFigures
+from relax.potential_figures import CROSSOVERS, PotentialFigures
 
 MEANINGS: Mapping[str, str] = {
     "isolated_atom": "atomic reference energies",
@@ -16,6 +16,8 @@ MEANINGS: Mapping[str, str] = {
     "metal": "hcp Ru, strained and rattled",
     "slab": "all terminations of five facets, rattled, with O and Ru added and removed, relaxing, and hot",
     "insertion": "relaxation paths of random insertions above frozen slabs",
+    "thermal": "the same slabs in (1×1), (2×1), (1×2) and c(2×2) at 300–800 K",
+    "searched": "what searches relaxed and the paths to it, and what went wrong there",
 }
 
 LIMITS = """\
@@ -77,41 +79,51 @@ def _shortcomings(figures: PotentialFigures) -> str:
     return "It misses what `searcher potential check` asks for in:\n\n" + "\n".join(f"- {line}" for line in missed)
 
 
+LITERATURE: Mapping[str, str] = {
+    "γ(100) stoichiometric": "87",
+    "γ(110) O-rich": "about 21",
+    "γ(110) stoichiometric": "71",
+    "crossover O-poor to stoichiometric": "−2.3",
+    "crossover stoichiometric to O-rich": "−1.0",
+}
+"""PBE; Kim et al., Surf. Sci. 483, 179 (2001) and later work"""
+
+
 def _physics_table(figures: PotentialFigures) -> str:
     own, reference = figures.surfaces, figures.reference
-    (poor, middle), (_, rich) = CROSSOVERS
-    rows = [
-        ("a / Å", f"{own.references.a:.3f}", f"{reference.references.a:.3f}", "4.523", "4.497"),
-        ("c / Å", f"{own.references.c:.3f}", f"{reference.references.c:.3f}", "3.120", "3.105"),
-        ("u", f"{own.references.u:.4f}", f"{reference.references.u:.4f}", "0.3057", "0.3053"),
-        (
-            "formation energy, eV per RuO2",
-            f"{own.references.formation_enthalpy:.2f}",
-            f"{reference.references.formation_enthalpy:.2f}",
-            "–",
-            "−3.14",
-        ),
-        *(
-            (
-                f"γ(110) {name} at Δμ_O = 0, meV/Å²",
-                f"{1e3 * own.gamma[name]:.0f}",
-                f"{1e3 * reference.gamma[name]:.0f}",
-                literature,
-                "–",
-            )
-            for name, literature in ((poor, "–"), (middle, "71"), (rich, "about 21"))
-        ),
-        *(
-            (
-                f"crossover {one} to {two}, eV",
-                f"{own.crossover(one, two):.2f}",
-                f"{reference.crossover(one, two):.2f}",
-                literature,
-                "–",
-            )
-            for (one, two), literature in zip(CROSSOVERS, ("−2.3", "−1.0"), strict=True)
-        ),
+    crystals = [
+        ("a / Å", "a", "{:.3f}", "4.523", "4.497"),
+        ("c / Å", "c", "{:.3f}", "3.120", "3.105"),
+        ("u", "u", "{:.4f}", "0.3057", "0.3053"),
+        ("formation energy, eV per RuO2", "formation_enthalpy", "{:.2f}", "–", "−3.14"),
     ]
+    rows = [
+        (
+            name,
+            style.format(getattr(own.references, field)),
+            style.format(getattr(reference.references, field)),
+            pbe,
+            experiment,
+        )
+        for name, field, style, pbe, experiment in crystals
+    ]
+    for facet, faces in own.facets.items():
+        for name, gamma in faces.gamma.items():
+            other = reference.facets[facet].gamma[name]
+            row = f"γ({facet}) {name}"
+            rows.append(
+                (
+                    f"{row} at Δμ_O = 0, meV/Å²",
+                    f"{1e3 * gamma:.0f}",
+                    f"{1e3 * other:.0f}",
+                    LITERATURE.get(row, "–"),
+                    "–",
+                )
+            )
+    for one, two in CROSSOVERS:
+        row = f"crossover {one} to {two}"
+        shift, other_shift = (f"{side.facets['110'].crossover(one, two):.2f}" for side in (own, reference))
+        rows.append((f"{row} of (110), eV", shift, other_shift, LITERATURE[row], "–"))
     return _table(("", "this potential", "labeller", "PBE, literature", "experiment"), rows)
 
 

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from searcher.cli_potential import potential_app
 from searcher.cli_results import register
 from searcher.errors import EnvironmentProblem, InputError, SearcherError, StorageError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-potential_app = typer.Typer(no_args_is_help=True, help="Make, check and improve potentials.")
 app.add_typer(potential_app, name="potential")
 register(app)
 
@@ -316,52 +316,6 @@ def roundtrip(
         if not result.measured:
             raise InputError(f"{refusal}; `--allow-coarse` measures all the same")
         _complain(refusal)
-
-
-@potential_app.command("label")
-def potential_label(
-    out: Annotated[Path, typer.Option(help="File of labels to write or to go on with (.jsonl).")],
-    calculator: Annotated[str, typer.Option(metavar="MODULE:CALLABLE", help="The reference calculator.")],
-    arguments: Annotated[str, typer.Option(metavar="JSON", help="Its keyword arguments.")] = "{}",
-    seed: Annotated[int, typer.Option(help="Of the structure set.")] = 1,
-    processes: Annotated[int, typer.Option(help="Worker processes, each with one calculator.")] = 2,
-) -> None:
-    """Label a potential's structure set with a reference calculator."""
-    from searcher.structures.potential_release import label_potential_set
-
-    try:
-        keywords = json.loads(arguments)
-    except json.JSONDecodeError as error:
-        raise InputError(f'`--arguments` is not JSON ({error}); an example is \'{{"model": "7net-mf-0"}}\'') from None
-    print(label_potential_set(seed, calculator, keywords, out, processes))
-
-
-@potential_app.command("fit")
-def potential_fit(
-    labels: Annotated[Path, typer.Argument(help="Labels (.jsonl), or frames that were kept (.extxyz.xz).")],
-    out: Annotated[Path, typer.Option(help="Folder of the potential.")],
-) -> None:
-    """Fit a Gaussian approximation potential to labelled frames."""
-    from searcher.structures.potential_release import fit_potential_set
-
-    print(fit_potential_set(labels, out))
-
-
-@potential_app.command("check")
-def potential_check(
-    folder: Annotated[Path, typer.Argument(help="Folder of a potential.")],
-    as_json: AsJson = False,
-) -> None:
-    """Measure a potential on frames that its fit has not seen, and write its model card."""
-    from dataclasses import asdict
-
-    from searcher.structures.potential_release import check_potential_set
-
-    figures = check_potential_set(folder)
-    missed = figures.shortcomings()
-    print(json.dumps(asdict(figures), indent=1) if as_json else folder / "MODEL_CARD.md")
-    if missed:
-        raise EnvironmentProblem("this potential misses what is asked of it:\n" + "\n".join(missed))
 
 
 if __name__ == "__main__":

@@ -1,24 +1,28 @@
 """A campaign's folder, ledger and workers, held together while a driver runs."""
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any
 from uuid import uuid4
 
 from relax.potential import PotentialError, PotentialSpec, gap_spec, potential_hash
+from searcher.campaign.candidate import Candidate
 from searcher.campaign.executor import Executor, InlineExecutor, LocalExecutor
 from searcher.campaign.fingerprints import Fingerprints
+from searcher.campaign.improvement.versions import VERSIONS, as_fact, copy_in, located_and_whole, versions
 from searcher.campaign.ledger import LEDGER, Ledger
 from searcher.campaign.locking import DriverLock
 from searcher.campaign.provenance import provenance
-from searcher.campaign.resuming import read_origin, refuse_changes, resumed, versions
+from searcher.campaign.resuming import read_origin, refuse_changes, resumed
+from searcher.campaign.resuming import versions as package_versions
 from searcher.config import CampaignConfig, ExecutionSection, result_changing
 from searcher.errors import EnvironmentProblem
 from searcher.files import write_text
 from searcher.loading import dump_config
 from searcher.scoring.descriptors import SoapSettings
+from searcher.scoring.thermodynamics import Line
 
 
 @dataclass
@@ -34,6 +38,12 @@ class Campaign:
     potential_hash: str
     stop: Event
     lock: DriverLock
+    lines: dict[str, Line] = field(default_factory=dict)
+    """γ(Δμ_O) by the potential in use, of candidates whose recorded γ an older one made"""
+
+    def line_of(self, candidate: Candidate) -> Line:
+        """γ(Δμ_O) of a minimum by the potential in use."""
+        return self.lines.get(candidate.id) or candidate.measured_line
 
     def iteration_folder(self, iteration: int) -> Path:
         folder = self.folder / "iterations" / f"{iteration:03d}"
@@ -104,7 +114,11 @@ def open_campaign(
             config = resumed(ledger, config, extend)
         else:
             origin = None if forked_from is None else read_origin(forked_from, config, hashed)
-            ledger = Ledger.create(path, {**_facts(config, hashed), "forked_from": origin})
+            first = copy_in(spec, hashed, folder)
+            facts = {**_facts(config, hashed), "forked_from": origin, VERSIONS: as_fact([first])}
+            ledger = Ledger.create(path, facts)
+        if found := versions(ledger):
+            spec, hashed = located_and_whole(found[-1], folder), found[-1].hash
         write_text(folder / "campaign.yaml", dump_config(config))
         executor = make_executor(config.execution, stop)
     except BaseException:
@@ -136,7 +150,7 @@ def _facts(config: CampaignConfig, hashed: str) -> dict[str, Any]:
         "config": config.model_dump(mode="json"),
         "result_changing": result_changing(config),
         "potential": hashed,
-        "versions": versions(),
+        "versions": package_versions(),
         "threads": config.execution.training_threads,
         "host": platform.node(),
         "provenance": provenance(),

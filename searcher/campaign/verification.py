@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 
 from searcher.campaign.candidate import Verdict
+from searcher.campaign.improvement.versions import located_and_whole, potential_at, versions
 from searcher.campaign.ledger import Ledger
-from searcher.errors import StorageError
+from searcher.errors import EnvironmentProblem, StorageError
 
 RETENTION = "retention"
 """stage that records which files were removed as `keep` asks"""
@@ -19,6 +20,11 @@ def damage(folder: Path, ledger: Ledger) -> list[str]:
         try:
             ledger.structure(key)
         except StorageError as error:
+            found.append(str(error))
+    for version in versions(ledger):
+        try:
+            located_and_whole(version, folder)
+        except EnvironmentProblem as error:
             found.append(str(error))
     removed = {name for _, stage, detail in ledger.stages() if stage == RETENTION for name in detail["removed"]}
     for iteration, name, detail in ledger.stages():
@@ -34,7 +40,6 @@ def damage(folder: Path, ledger: Ledger) -> list[str]:
 def digest(ledger: Ledger) -> str:
     """A hash over what two equal campaigns must share: verdicts, ids, coordinates, energies, weights."""
     total = hashlib.sha256()
-    potential = ledger.fact("potential")
     for candidate in ledger.candidates():
         row = [
             candidate.id,
@@ -44,7 +49,7 @@ def digest(ledger: Ledger) -> str:
             candidate.proposed,
             candidate.relaxed,
             candidate.force_calls,
-            ledger.energy(candidate.id, potential),
+            ledger.energy(candidate.id, potential_at(ledger, candidate.iteration)),
             candidate.gamma_zero,
             candidate.kappa if candidate.verdict == Verdict.ACCEPTED else None,
         ]

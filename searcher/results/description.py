@@ -9,6 +9,7 @@ import numpy as np
 import spglib
 from ase import Atoms
 
+from searcher.campaign.improvement.versions import potential_at
 from searcher.campaign.ledger import Ledger
 from searcher.config import SurfaceSection
 from searcher.results.terminations import Termination, reference_labels
@@ -131,7 +132,7 @@ def describe_candidate(ledger: Ledger, termination: Termination) -> dict[str, An
             "kappa": termination.kappa,
         },
         "energy_eV": termination.energy,
-        "potential": ledger.fact("potential"),
+        "potential": potential_at(ledger, candidate.iteration),
         "provenance": {
             "campaign": ledger.fact("name"),
             "arm": candidate.arm,

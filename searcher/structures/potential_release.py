@@ -4,7 +4,7 @@ A folder of a potential holds `gap.xml` with its sparseX files, `settings.json`,
 labelled frames (`frames.extxyz.xz`) and the labeller's own surface figures (`labeller.json`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -15,14 +15,25 @@ import numpy as np
 from ase import Atoms
 
 from relax.gap_fit import FitSettings, fit, hold_out
-from relax.labelling import LabelReport, build_from_import_path, label, read_data, read_labels, write_data
+from relax.labelling import (
+    LabelReport,
+    build_from_import_path,
+    label,
+    read_data,
+    read_labels,
+    single_task,
+    write_data,
+)
 from relax.model_card import write_model_card
-from relax.potential import gap_spec
+from relax.potential import gap_spec, potential_hash
 from relax.potential_check import PotentialFigures, check
 from relax.surface_figures import read_surface_figures, surface_figures, write_surface_figures
 from searcher.errors import InputError
 from searcher.structures.crystal import Crystal, orient
-from searcher.structures.potential_set import build_potential_set, random_insertion, symmetric_slabs
+from searcher.structures.distorted_slabs import known_faces, random_insertion
+from searcher.structures.potential_round import RoundSizes, build_round
+from searcher.structures.potential_set import build_potential_set
+from searcher.structures.reference_cells import small_cells
 
 LABELLER_CRYSTAL = Crystal("Ru", a=4.548, c=3.137, u=0.3056)
 """RuO2 as SevenNet 7net-MF-0 (PBE channel) relaxes it."""
@@ -66,13 +77,59 @@ def label_potential_set(
     return report
 
 
-def fit_potential_set(labels: Path, out: Path, settings: FitSettings | None = None) -> Path:
+def label_walks(
+    seed: int,
+    name: str,
+    walker: Path,
+    import_path: str,
+    arguments: Mapping[str, Any],
+    out: Path,
+    processes: int = 2,
+    sizes: RoundSizes | None = None,
+    crystal: Crystal = LABELLER_CRYSTAL,
+) -> LabelReport:
+    """Label what a potential meets on its own walks through slabs of every facet: one round of its improvement.
+
+    Interrupted, the same call goes on where it stopped; the walks are kept beside `out`.
+
+    Parameters
+    ----------
+    name : str
+        Of the round; begins every family's name.
+    walker : pathlib.Path
+        XML file of the GAP that walks.
+    sizes : RoundSizes, optional
+    """
+    walks = out.with_suffix(".walks.jsonl")
+    tasks = build_round(seed, crystal, name, sizes)
+    gap = {"path": str(walker), "digest": potential_hash(gap_spec(walker))}
+    label(tasks, "relax.potential:gap_calculator", gap, walks, processes)
+    return label([single_task(frame) for frame in read_labels(walks)], import_path, arguments, out, processes)
+
+
+def label_small_cells(
+    seed: int,
+    name: str,
+    count: int,
+    import_path: str,
+    arguments: Mapping[str, Any],
+    out: Path,
+    processes: int = 1,
+    retry_failed: bool = False,
+    crystal: Crystal = LABELLER_CRYSTAL,
+) -> LabelReport:
+    """Label cells of 10–14 atoms, of which density functional theory can afford many."""
+    cells = small_cells(seed, crystal, count, name)
+    return label(cells, import_path, arguments, out, processes, retry_failed=retry_failed)
+
+
+def fit_potential_set(labels: Sequence[Path], out: Path, settings: FitSettings | None = None) -> Path:
     """Fit to labelled frames, without the families held out, and keep the frames in `out/data`.
 
     Parameters
     ----------
-    labels : pathlib.Path
-        Labels of `label_potential_set`, or frames that were kept (`.xz`).
+    labels : sequence of pathlib.Path
+        Labels (`.jsonl`), or frames that were kept (`.xz`); they are joined.
     out : pathlib.Path
         The potential's folder.
     settings : FitSettings, optional
@@ -87,9 +144,11 @@ def fit_potential_set(labels: Path, out: Path, settings: FitSettings | None = No
     InputError
         If there are no frames.
     """
-    frames = read_data(labels) if labels.suffix == ".xz" else read_labels(labels)
+    frames = [atoms for path in labels for atoms in (read_data(path) if path.suffix == ".xz" else read_labels(path))]
     if not frames:
-        raise InputError(f"`{labels}` holds no labelled frames; `searcher potential label` makes them")
+        raise InputError(
+            f"`{', '.join(map(str, labels))}` holds no labelled frames; `searcher potential label` makes them"
+        )
     data = out / "data"
     data.mkdir(parents=True, exist_ok=True)
     kept = data / "frames.extxyz.xz"
@@ -130,5 +189,5 @@ def unseen_proposals(crystal: Crystal) -> list[Atoms]:
     return [random_insertion(oriented, rng) for _ in range(N_PROPOSALS)]
 
 
-def _slabs(metal: str, a: float, c: float, u: float) -> dict[str, Atoms]:
-    return symmetric_slabs(Crystal(metal, a, c, u))
+def _slabs(metal: str, a: float, c: float, u: float) -> dict[str, dict[str, Atoms]]:
+    return known_faces(Crystal(metal, a, c, u))

@@ -1,0 +1,157 @@
+"""A new potential for a campaign, and what it and the present one are worth on the same frames and faces."""
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from relax.gap_fit import FitError, FitSettings, fit, hold_out
+from relax.labelling import build_from_import_path, read_data, write_data
+from relax.potential import PotentialSpec, gap_spec
+from relax.potential_check import check
+from relax.potential_figures import PotentialFigures
+from relax.surface_figures import SurfaceFigures, read_surface_figures, surface_figures, write_surface_figures
+from searcher.campaign.campaign import Campaign
+from searcher.campaign.improvement.versions import SETTINGS, VERSIONS
+from searcher.campaign.problem import SurfaceProblem
+from searcher.config import ImproveSection
+from searcher.errors import EnvironmentProblem, InputError
+from searcher.files import replacing
+from searcher.structures.crystal import Crystal
+from searcher.structures.distorted_slabs import symmetric_slabs
+
+DATA = Path("data") / "frames.extxyz.xz"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a new potential is fitted to and judged by.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        Of the new version.
+    present : PotentialSpec
+        The potential in use.
+    data : list of ase.Atoms
+        Its labelled frames, those held out from its fit included.
+    new : list of ase.Atoms
+        Labelled in this round.
+    fit_changes : mapping
+        Keys of `FitSettings` that are to differ from the present potential's.
+    """
+
+    folder: Path
+    present: PotentialSpec
+    data: list[Atoms]
+    new: list[Atoms]
+    fit_changes: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def training(self) -> list[Atoms]:
+        """Frames that the fit sees."""
+        return hold_out([*self.data, *self.new])[0]
+
+    @cached_property
+    def validation(self) -> list[Atoms]:
+        """Frames that no version's fit has seen: families are held out by their names, once and for all."""
+        return hold_out([*self.data, *self.new])[1]
+
+    @property
+    def settings(self) -> FitSettings:
+        """Of the present potential, with the changes asked for.
+
+        Raises
+        ------
+        InputError
+            If a change is no setting of a fit.
+        """
+        kept = Path(self.present.path).with_name(SETTINGS)
+        values = json.loads(kept.read_text())["settings"] if kept.is_file() else asdict(FitSettings())
+        unknown = sorted(set(self.fit_changes) - set(values))
+        if unknown:
+            raise InputError(f"`improve.fit.{unknown[0]}` is not a setting; there are {sorted(values)}")
+        values = {**values, **self.fit_changes}
+        values["errors"] = {**FitSettings().errors, **{k: tuple(v) for k, v in values["errors"].items()}}
+        return FitSettings(**values)
+
+
+def present_data(campaign: Campaign, section: ImproveSection) -> list[Atoms]:
+    """Labelled frames of the potential in use.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    if campaign.potential.kind == "gap" and (beside := Path(campaign.potential.path).with_name("data")).is_dir():
+        return read_data(beside / DATA.name)
+    path = section.data
+    if path is None and campaign.config.potential.gap is not None:
+        path = Path(gap_spec(campaign.config.potential.gap).path).parent / DATA
+    if path is None or not path.is_file():
+        raise InputError(
+            f"`improve.data` is {path}: the labelled frames that the potential was fitted to are needed, in a file as "
+            "`searcher potential fit` keeps it"
+        )
+    return read_data(path)
+
+
+def fit_gap(trial: Trial) -> PotentialSpec:
+    """Fit a GAP to a trial's frames, and keep them beside it.
+
+    Raises
+    ------
+    EnvironmentProblem
+        If `gap_fit` fails.
+    """
+    (trial.folder / "data").mkdir(exist_ok=True)
+    write_data([*trial.data, *trial.new], trial.folder / DATA)
+    try:
+        xml = fit(trial.training, trial.settings, trial.folder)
+    except FitError as error:
+        raise EnvironmentProblem(f"no new potential could be fitted: {error}") from None
+    return gap_spec(xml.resolve())
+
+
+def labeller_figures(campaign: Campaign, problem: SurfaceProblem, section: ImproveSection) -> SurfaceFigures:
+    """What the labeller says of crystal and faces of the campaign's facet; measured once."""
+    path = campaign.folder / VERSIONS / "labeller.json"
+    path.parent.mkdir(exist_ok=True)
+    if not path.exists():
+        crystal = Crystal(problem.metal, problem.references.a, problem.references.c, problem.references.u)
+        arguments = (section.labeller, dict(section.labeller_arguments), crystal, campaign.config.surface.facet)
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            figures = pool.submit(_measure_labeller, *arguments).result()
+        with replacing(path) as draft:
+            write_surface_figures(figures, draft)
+    return read_surface_figures(path)
+
+
+def _measure_labeller(labeller: str, arguments: dict[str, Any], crystal: Crystal, facet: str) -> SurfaceFigures:
+    calculator = build_from_import_path(labeller, arguments)
+    return surface_figures(calculator, labeller, crystal.bulk(), partial(_faces, crystal.metal, facet))
+
+
+def measure_both(
+    campaign: Campaign, problem: SurfaceProblem, trial: Trial, spec: PotentialSpec, reference: SurfaceFigures
+) -> tuple[PotentialFigures, PotentialFigures]:
+    """The potential in use and a new one, on the same held-out frames and faces."""
+    crystal = Crystal(problem.metal, problem.references.a, problem.references.c, problem.references.u)
+    faces = partial(_faces, problem.metal, campaign.config.surface.facet)
+    figures = []
+    for one in (trial.present, spec):
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # the GAP library stays out of the driver
+            answer = pool.submit(check, one, trial.validation, reference, crystal.bulk(), faces, [])
+            figures.append(answer.result())
+    return figures[0], figures[1]
+
+
+def _faces(metal: str, facet: str, a: float, c: float, u: float) -> dict[str, dict[str, Atoms]]:
+    return {facet: symmetric_slabs(Crystal(metal, a, c, u), facet)}

@@ -1,0 +1,110 @@
+"""Commands that make, check and improve potentials."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+
+from searcher.errors import EnvironmentProblem, InputError
+
+potential_app = typer.Typer(no_args_is_help=True, help="Make, check and improve potentials.")
+
+Arguments = Annotated[str, typer.Option(metavar="JSON", help="Keyword arguments of the reference calculator.")]
+
+
+@potential_app.command("label")
+def potential_label(
+    out: Annotated[Path, typer.Option(help="File of labels to write or to go on with (.jsonl).")],
+    calculator: Annotated[str, typer.Option(metavar="MODULE:CALLABLE", help="The reference calculator.")],
+    arguments: Arguments = "{}",
+    structures: Annotated[
+        Literal["set", "walks", "small-cells"],
+        typer.Option(
+            "--structures",
+            help="What is labelled: the whole set; what a potential meets on its own walks; cells for DFT.",
+        ),
+    ] = "set",
+    walker: Annotated[Path | None, typer.Option(help="GAP (XML) that walks, for `walks`.")] = None,
+    count: Annotated[int, typer.Option(help="Number of `small-cells`.")] = 60,
+    name: Annotated[str, typer.Option(help="Begins the families' names of `walks` and `small-cells`.")] = "round",
+    seed: Annotated[int, typer.Option(help="Of the structures.")] = 1,
+    processes: Annotated[int, typer.Option(help="Worker processes, each with one calculator.")] = 2,
+    retry_failed: Annotated[bool, typer.Option(help="Take up again what the calculator failed at.")] = False,
+) -> None:
+    """Label a potential's structures with a reference calculator; interrupted, the same call goes on."""
+    from searcher.structures.potential_release import label_potential_set, label_small_cells, label_walks
+
+    keywords = _keywords(arguments)
+    if structures == "set":
+        print(label_potential_set(seed, calculator, keywords, out, processes))
+    elif structures == "small-cells":
+        print(label_small_cells(seed, name, count, calculator, keywords, out, processes, retry_failed))
+    elif walker is None:
+        raise InputError("`--structures walks` needs `--walker`, the XML file of the GAP that walks")
+    else:
+        print(label_walks(seed, name, walker, calculator, keywords, out, processes))
+
+
+@potential_app.command("fit")
+def potential_fit(
+    labels: Annotated[
+        list[Path], typer.Argument(help="Labels (.jsonl), or frames that were kept (.extxyz.xz); several are joined.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the potential.")],
+) -> None:
+    """Fit a Gaussian approximation potential to labelled frames."""
+    from searcher.structures.potential_release import fit_potential_set
+
+    print(fit_potential_set(labels, out))
+
+
+@potential_app.command("check")
+def potential_check(
+    folder: Annotated[Path, typer.Argument(help="Folder of a potential.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
+) -> None:
+    """Measure a potential on frames that its fit has not seen, and write its model card with pictures."""
+    from searcher.structures.potential_release import check_potential_set
+
+    figures = check_potential_set(folder)
+    missed = figures.shortcomings()
+    record = {"hash": figures.potential_hash, "frames": dict(figures.frames), **figures.summary(), "missed": missed}
+    print(json.dumps(record, indent=1, ensure_ascii=False) if as_json else folder / "MODEL_CARD.md")
+    if missed:
+        raise EnvironmentProblem("this potential misses what is asked of it:\n" + "\n".join(missed))
+
+
+@potential_app.command("improve")
+def potential_improve(
+    run_folder: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A campaign's folder, for example runs/quickstart.")
+    ],
+    calculator: Annotated[
+        str | None, typer.Option(metavar="MODULE:CALLABLE", help="The reference calculator, if not as configured.")
+    ] = None,
+    arguments: Annotated[str | None, typer.Option(metavar="JSON", help="Its keyword arguments.")] = None,
+    structures: Annotated[int | None, typer.Option(help="Candidates that are labelled.")] = None,
+    processes: Annotated[int | None, typer.Option(help="Of the labeller.")] = None,
+) -> None:
+    """Label what a campaign's potential is unsure of, fit anew, and take into use what got nowhere worse."""
+    from searcher.campaign.driver import improve_run
+
+    changes = {
+        "labeller": calculator,
+        "labeller_arguments": None if arguments is None else _keywords(arguments),
+        "structures": structures,
+        "processes": processes,
+    }
+    improve_run(run_folder, {key: value for key, value in changes.items() if value is not None}, Console())
+
+
+def _keywords(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f'`--arguments` is not JSON ({error}); an example is \'{{"model": "7net-mf-0"}}\'') from None
+    if not isinstance(found, dict):
+        raise InputError(f"`--arguments` is {text!r} but must be a JSON object, keyword to value")
+    return found
