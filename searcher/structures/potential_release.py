@@ -27,10 +27,10 @@ from relax.labelling import (
 from relax.model_card import write_model_card
 from relax.potential import gap_spec, potential_hash
 from relax.potential_check import PotentialFigures, check
-from relax.surface_figures import read_surface_figures, surface_figures, write_surface_figures
+from relax.surface_figures import SurfaceFigures, read_surface_figures, surface_figures, write_surface_figures
 from searcher.errors import InputError
 from searcher.structures.crystal import Crystal, orient
-from searcher.structures.distorted_slabs import known_faces, random_insertion
+from searcher.structures.distorted_slabs import known_faces, random_insertion, symmetric_slabs
 from searcher.structures.potential_round import RoundSizes, build_round
 from searcher.structures.potential_set import build_potential_set
 from searcher.structures.reference_cells import small_cells
@@ -191,3 +191,14 @@ def unseen_proposals(crystal: Crystal) -> list[Atoms]:
 
 def _slabs(metal: str, a: float, c: float, u: float) -> dict[str, dict[str, Atoms]]:
     return known_faces(Crystal(metal, a, c, u))
+
+
+def labeller_faces(import_path: str, arguments: Mapping[str, Any], crystal: Crystal, facet: str) -> SurfaceFigures:
+    """What a labeller says of the crystal and all terminations of one facet. Builds it in this process."""
+    calculator = build_from_import_path(import_path, arguments)
+    return surface_figures(calculator, import_path, crystal.bulk(), partial(faces_of_lattice, crystal.metal, facet))
+
+
+def faces_of_lattice(metal: str, facet: str, a: float, c: float, u: float) -> dict[str, dict[str, Atoms]]:
+    """Symmetric slabs of a facet's terminations, for `relax.surface_figures`."""
+    return {facet: symmetric_slabs(Crystal(metal, a, c, u), facet)}

@@ -12,11 +12,11 @@ from typing import Any
 from ase import Atoms
 
 from relax.gap_fit import FitError, FitSettings, fit, hold_out
-from relax.labelling import build_from_import_path, read_data, write_data
+from relax.labelling import read_data, write_data
 from relax.potential import PotentialSpec, gap_spec
 from relax.potential_check import check
 from relax.potential_figures import PotentialFigures
-from relax.surface_figures import SurfaceFigures, read_surface_figures, surface_figures, write_surface_figures
+from relax.surface_figures import SurfaceFigures, read_surface_figures, write_surface_figures
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.improvement.versions import SETTINGS, VERSIONS
 from searcher.campaign.problem import SurfaceProblem
@@ -24,7 +24,7 @@ from searcher.config import ImproveSection
 from searcher.errors import EnvironmentProblem, InputError
 from searcher.files import replacing
 from searcher.structures.crystal import Crystal
-from searcher.structures.distorted_slabs import symmetric_slabs
+from searcher.structures.potential_release import faces_of_lattice, labeller_faces
 
 DATA = Path("data") / "frames.extxyz.xz"
 
@@ -128,15 +128,10 @@ def labeller_figures(campaign: Campaign, problem: SurfaceProblem, section: Impro
         crystal = Crystal(problem.metal, problem.references.a, problem.references.c, problem.references.u)
         arguments = (section.labeller, dict(section.labeller_arguments), crystal, campaign.config.surface.facet)
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-            figures = pool.submit(_measure_labeller, *arguments).result()
+            figures = pool.submit(labeller_faces, *arguments).result()
         with replacing(path) as draft:
             write_surface_figures(figures, draft)
     return read_surface_figures(path)
-
-
-def _measure_labeller(labeller: str, arguments: dict[str, Any], crystal: Crystal, facet: str) -> SurfaceFigures:
-    calculator = build_from_import_path(labeller, arguments)
-    return surface_figures(calculator, labeller, crystal.bulk(), partial(_faces, crystal.metal, facet))
 
 
 def measure_both(
@@ -144,14 +139,10 @@ def measure_both(
 ) -> tuple[PotentialFigures, PotentialFigures]:
     """The potential in use and a new one, on the same held-out frames and faces."""
     crystal = Crystal(problem.metal, problem.references.a, problem.references.c, problem.references.u)
-    faces = partial(_faces, problem.metal, campaign.config.surface.facet)
+    faces = partial(faces_of_lattice, problem.metal, campaign.config.surface.facet)
     figures = []
     for one in (trial.present, spec):
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # the GAP library stays out of the driver
             answer = pool.submit(check, one, trial.validation, reference, crystal.bulk(), faces, [])
             figures.append(answer.result())
     return figures[0], figures[1]
-
-
-def _faces(metal: str, facet: str, a: float, c: float, u: float) -> dict[str, dict[str, Atoms]]:
-    return {facet: symmetric_slabs(Crystal(metal, a, c, u), facet)}
