@@ -10,7 +10,7 @@ help:
 	@echo "make test        the quick test suite"
 	@echo "make test-slow   the slower tests"
 	@echo "make test-full   both"
-	@echo "make faults      every fault in its long form, with the table docs/faults.md (hours)"
+	@echo "make faults      every fault in its long form, with the table docs/faults.md (an hour); goes on where it stopped"
 	@echo "make docs        the documentation as HTML; every warning is an error"
 	@echo "make ui          MLflow's pages for the campaigns in runs/"
 	@echo "make artifacts   everything that hangs on the potential, in the right order (hours)"
@@ -39,7 +39,7 @@ test-full: test test-slow
 
 faults: $(STAMP)
 	$(BIN)/pip install --quiet --requirement requirements-cluster.txt
-	$(BIN)/pytest tests/faults --long-faults
+	$(BIN)/pytest tests --long-faults || [ $$? -eq 5 ]
 
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -182,13 +182,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--copies", type=int, default=5, help="rattled copies of each termination")
     parser.add_argument("--calls", type=int, default=120, help="force calls of a relaxation at most")
+    parser.add_argument("--slabs", type=int, help="only so many terminations and slabs of the potential's")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     rng = np.random.default_rng(0)
-    relaxed = relaxed_terminations(arguments.calls)
+    relaxed = relaxed_terminations(arguments.calls)[: arguments.slabs]
     slabs = [*relaxed, *rattled(relaxed, arguments.copies, rng)]
-    frames = [atoms for atoms in read_structures(FRAMES) if atoms.info["config_type"] == "slab"]
+    frames = [atoms for atoms in read_structures(FRAMES) if atoms.info["config_type"] == "slab"][: arguments.slabs]
     sets = {
         "full cells, relaxed and rattled": [cell_case(atoms) for _, atoms in slabs],
         "full cells, potential's slabs": [cell_case(atoms) for atoms in frames],

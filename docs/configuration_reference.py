@@ -1,5 +1,10 @@
 """The page that lists every key of a configuration, made from the models that check it."""
 
+import ast
+import dataclasses
+import inspect
+import re
+import textwrap
 import types
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -7,13 +12,28 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from generators.networks.settings import NetworkSettings
+from generators.training.settings import TrainingSettings
+from relax.checks import CheckLimits
+from relax.relaxation import RelaxationSettings
 from searcher.config import CampaignConfig
+from searcher.scoring.validity import ValidityThresholds
 
+FREE_SECTIONS = {
+    "network.settings": NetworkSettings,
+    "training.settings": TrainingSettings,
+    "relaxation": RelaxationSettings,
+    "relaxation.limits": CheckLimits,
+    "validity": ValidityThresholds,
+}
+"""keys whose value is a mapping, and what its keys are fields of"""
+SET_BY_THE_PROGRAM = ("network.settings.conditions", "relaxation.limits", "relaxation.window")
 UNITS = {
     "_mev_per_A2": "meV/Å²",
     "_hours": "h",
     "_s": "s",
     "_gib": "GiB",
+    "_mib": "MiB",
     "delta_mu_o": "eV per O atom",
     "delta_mu_o_range": "eV per O atom",
     "formation_enthalpy": "eV per formula unit",
@@ -26,6 +46,19 @@ LENGTHS = (
     "surface.slack_above",
     "surface.vacuum",
     "grid.sigma",
+    "arms[].moves.step_length",
+)
+DIMENSIONLESS = (
+    "material.u",
+    "grid.min_r2",
+    "training.largest_weight",
+    "arms[].share",
+    "arms[].noise_temperature",
+    "arms[].moves.mode_fraction",
+    "arms[].moves.oxygen_probability",
+    "arms[].moves.relocation_probability",
+    "acceptance.kappa_min",
+    "budget.expected_calls_per_relaxation",
 )
 BOUNDS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 INTRODUCTION = """\
@@ -41,7 +74,52 @@ def reference_page() -> str:
     """Markdown: a table per section."""
     parts = [INTRODUCTION]
     _section(CampaignConfig, "", parts)
+    for key, settings in FREE_SECTIONS.items():
+        parts.append(f"\n## Keys of `{key}`\n\n{(inspect.getdoc(settings) or '').partition(chr(10))[0]}\n")
+        parts.append("| key | type | default | meaning |\n|---|---|---|---|")
+        for name, kind, default, meaning in free_keys(key):
+            cells = (f"`{key}.{name}`", kind, default, meaning)
+            parts.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(parts) + "\n"
+
+
+def free_keys(section: str) -> list[tuple[str, str, str, str]]:
+    """Name, type, default and meaning of the keys of a section that is a mapping."""
+    settings = FREE_SECTIONS[section]
+    meanings = _meanings(settings)
+    found = []
+    for field in dataclasses.fields(settings):
+        if f"{section}.{field.name}" in SET_BY_THE_PROGRAM:
+            continue
+        made = field.default_factory is not dataclasses.MISSING
+        default = field.default_factory() if made else field.default
+        shown = "none" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+        kind = re.sub(r"<class '(\w+)'>", r"\1", str(field.type))
+        found.append((field.name, kind, shown, meanings.get(field.name, "")))
+    return found
+
+
+def _meanings(settings: type) -> dict[str, str]:
+    """What the docstring's list of attributes, or the text below each field, says."""
+    found = {}
+    listed = (inspect.getdoc(settings) or "").partition("Attributes\n----------\n")[2]
+    for block in re.split(r"\n(?=\S)", listed):
+        head, _, text = block.partition("\n")
+        names, _, kind = head.partition(":")
+        kind = kind.strip()
+        told = " ".join(textwrap.dedent(text).split())
+        for name in names.split(","):
+            found[name.strip()] = f"{kind}: {told}" if kind.startswith("{") else told
+    body = ast.parse(textwrap.dedent(inspect.getsource(settings))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    for statement, after in zip(body.body, body.body[1:], strict=False):
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(after, ast.Expr)
+            and isinstance(after.value, ast.Constant)
+        ):
+            found[ast.unparse(statement.target)] = str(after.value.value)
+    return found
 
 
 def configuration_keys(model: type[BaseModel] = CampaignConfig, prefix: str = "") -> list[str]:
@@ -64,7 +142,7 @@ def _section(model: type[BaseModel], prefix: str, parts: list[str]) -> None:
         if inner:
             below.append((inner, f"{prefix}{key}{'[]' if _is_list(field.annotation) else ''}."))
             continue
-        cells = (f"`{prefix}{key}`", _allowed(field), _default(field), _unit(prefix + key), field.description or "")
+        cells = (f"`{prefix}{key}`", _allowed(field), _default(field), unit(prefix + key), field.description or "")
         parts.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     for inner, further in below:
         _section(inner, further, parts)
@@ -134,7 +212,10 @@ def _default(field: FieldInfo) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-def _unit(key: str) -> str:
+def unit(key: str) -> str:
+    """Unit of a key's numbers, "1" for a pure number, empty where none is needed."""
     if key in LENGTHS:
         return "Å"
+    if key in DIMENSIONLESS:
+        return "1"
     return next((unit for ending, unit in UNITS.items() if key.endswith(ending)), "")

@@ -265,6 +265,43 @@ def remove_oxygen(
     return np.delete(numbers, gone), np.delete(positions, gone, axis=0)
 
 
+def relocate_oxygen(
+    numbers: np.ndarray,
+    positions: np.ndarray,
+    lengths: np.ndarray,
+    removable: np.ndarray,
+    heights: tuple[float, float],
+    rng: np.random.Generator,
+    o_o_min: float = 2.2,
+    metal_o_range: tuple[float, float] = (1.6, 2.4),
+    least: float = 1.5,
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Take an oxygen atom away and put it down elsewhere: sites lie farther apart than a displacement reaches.
+
+    Parameters
+    ----------
+    numbers, positions, lengths, removable, heights, rng, o_o_min, metal_o_range
+        As for `remove_oxygen` and `insert_oxygen`.
+    least : float
+        Shortest way in Å between the old and the new place.
+
+    Returns
+    -------
+    tuple of numpy.ndarray, shapes (n_atoms,) and (n_atoms, 3), or None
+        The relocated atom last; None if there is none to relocate, or no site was found.
+    """
+    numbers, positions, removable = np.asarray(numbers), np.asarray(positions), np.asarray(removable, dtype=int)
+    oxygen = removable[numbers[removable] == OXYGEN]
+    if not len(oxygen):
+        return None
+    gone = int(rng.choice(oxygen))
+    left = np.delete(numbers, gone), np.delete(positions, gone, axis=0)
+    placed = insert_oxygen(*left, lengths, heights, rng, o_o_min, metal_o_range)
+    if placed is None or _nearest(placed[1][-1:], positions[[gone]], np.asarray(lengths)[:2])[0] < least:
+        return None
+    return placed
+
+
 def _checked(moving: np.ndarray, step: float) -> np.ndarray:
     moving = np.unique(np.asarray(moving, dtype=int))
     if not len(moving):

@@ -12,7 +12,7 @@ Condition = Mapping[str, int | float]
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """One structure to learn from: its free atoms in the template's frame."""
+    """One structure to learn from: its free atoms in the template's frame, or all atoms of a full cell."""
 
     numbers: np.ndarray
     """(n_free,) atomic numbers"""
@@ -21,6 +21,8 @@ class TrainingRecord:
     condition: Condition
     weight: float = 1.0
     """relative probability of being drawn"""
+    lengths: tuple[float, float, float] | None = None
+    """Å, of a full cell that begins at the origin; None where the grid's own hold"""
 
 
 @dataclass(frozen=True)

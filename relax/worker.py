@@ -18,10 +18,12 @@ import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms
 
-from relax.checks import CheckLimits, check_input, check_output
+from relax.checks import ENERGY_NOT_FINITE, CheckLimits, check_input, check_output
+from relax.dynamics import DynamicsSettings, shake
 from relax.potential import CountingCalculator, PotentialSpec, build_calculator, potential_hash, species
 from relax.references import measure_references
 from relax.relaxation import RelaxationSettings, StopCriterion, relax
+from relax.vibrations import einstein_energies
 
 _built: dict[str, CountingCalculator] = {}
 """This process's potential by its hash; a change of potential replaces it."""
@@ -51,7 +53,7 @@ def relax_task(payload: Mapping[str, Any]) -> dict[str, Any]:
     """
     spec, calculator, digest = _potential(payload)
     settings = relaxation_settings(payload.get("settings", {}))
-    criteria = [_criterion(one) for one in payload.get("criteria", ())]
+    criteria = [stop_criterion(one) for one in payload.get("criteria", ())]
     atoms = _atoms(payload)
     result = relax(atoms, calculator, settings, criteria, species(spec))
     answer = {**vars(result), "potential_hash": digest}
@@ -106,6 +108,66 @@ def evaluate_task(payload: Mapping[str, Any]) -> dict[str, Any]:
         "potential_hash": digest,
     }
     return {**answer, "local_variances": variances} if payload.get("variance") else answer
+
+
+def dynamics_task(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Shake one structure at a temperature and let it come to rest.
+
+    Parameters
+    ----------
+    payload : mapping
+        As for `relax_task`, with ``dynamics`` (`DynamicsSettings` as a dictionary) and ``seed``.
+
+    Returns
+    -------
+    dict
+        The fields of `relax.dynamics.DynamicsResult` and ``potential_hash``.
+
+    Raises
+    ------
+    ValueError
+        For a faulty set-up.
+    """
+    spec, calculator, digest = _potential(payload)
+    result = shake(
+        _atoms(payload),
+        calculator,
+        DynamicsSettings(**payload["dynamics"]),
+        relaxation_settings(payload.get("settings", {})),
+        np.random.default_rng(payload["seed"]),
+        species(spec),
+    )
+    return {**vars(result), "potential_hash": digest}
+
+
+def vibrations_task(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Vibrations of single atoms of one structure.
+
+    Parameters
+    ----------
+    payload : mapping
+        ``potential``, the structure as for `relax_task`, and ``indices`` of the atoms that swing.
+
+    Returns
+    -------
+    dict
+        ``energies`` (n, 3) in eV as `relax.vibrations.einstein_energies` gives them, NaN where ``reason``, a code of
+        `relax.checks` or None, says why; ``force_calls`` and ``potential_hash``.
+
+    Raises
+    ------
+    ValueError
+        For a faulty set-up.
+    """
+    spec, calculator, digest = _potential(payload)
+    atoms, indices, before = _atoms(payload), np.asarray(payload["indices"], dtype=int), calculator.force_calls
+    reason = check_input(atoms, species(spec))
+    energies = np.full((len(indices), 3), np.nan)
+    if reason is None:
+        energies = einstein_energies(atoms, indices, calculator)
+        reason = None if np.isfinite(energies).all() else ENERGY_NOT_FINITE
+    calls = calculator.force_calls - before
+    return {"energies": energies, "reason": reason, "force_calls": calls, "potential_hash": digest}
 
 
 def reference_task(payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,6 +244,7 @@ def _atoms(payload: Mapping[str, Any]) -> Atoms:
     return atoms
 
 
-def _criterion(description: Mapping[str, Any]) -> StopCriterion:
+def stop_criterion(description: Mapping[str, Any]) -> StopCriterion:
+    """A criterion from the ``import_path`` of a callable that returns it, and its ``arguments``."""
     module_name, _, name = description["import_path"].partition(":")
     return getattr(importlib.import_module(module_name), name)(**description.get("arguments", {}))

@@ -20,13 +20,15 @@ class Settings(BaseModel):
 class MaterialSection(Settings):
     """The rutile oxide. Lattice values are where the potential's own relaxation of the bulk starts from."""
 
-    metal: str = "Ru"
-    a: PositiveFloat = 4.4968
-    c: PositiveFloat = 3.1049
-    u: PositiveFloat = 0.3053
-    metal_structure: Literal["hcp", "fcc", "bcc"] = "hcp"
+    metal: str = Field(default="Ru", description="symbol of the metal")
+    a: PositiveFloat = Field(default=4.4968, description="lattice constant of the rutile cell")
+    c: PositiveFloat = Field(default=3.1049, description="its height along the fourfold axis")
+    u: PositiveFloat = Field(default=0.3053, description="internal coordinate of oxygen, in units of a")
+    metal_structure: Literal["hcp", "fcc", "bcc"] = Field(
+        default="hcp", description="crystal of the pure metal, for the formation energy"
+    )
     formation_enthalpy: Annotated[
-        float, Field(lt=0, description="eV per formula unit, for the fitted O2 reference")
+        float, Field(lt=0, description="measured, per formula unit; used where `o2_reference` is `fitted`")
     ] = -3.141
 
     @field_validator("metal")
@@ -54,13 +56,24 @@ class PotentialSection(Settings):
 class SurfaceSection(Settings):
     """Which facet, how large a cell, how much of it is frozen."""
 
-    facet: Annotated[str, Field(pattern=r"^[0-9]{3}$")] = "110"
-    repeat: tuple[PositiveInt, PositiveInt] = (1, 2)
-    frozen_thickness: PositiveFloat = 5.0
-    free_repeats: PositiveInt = 1
-    slack_below: PositiveFloat = 0.5
-    slack_above: PositiveFloat = 1.1
-    vacuum: Annotated[float, Field(ge=10)] = 12.0
+    facet: Annotated[str, Field(pattern=r"^[0-9]{3}$", description="Miller indices without separators")] = "110"
+    repeat: tuple[PositiveInt, PositiveInt] | Literal["square"] = Field(
+        default=(1, 2),
+        description="how often the smallest orthogonal lateral cell is repeated along x, its longer side, and y; "
+        "`square`: the shorter side as often as makes the cell most nearly square",
+    )
+    frozen_thickness: PositiveFloat = Field(
+        default=5.0, description="least height of the frozen layers; at least the potential's reach"
+    )
+    free_repeats: PositiveInt = Field(default=1, description="how many repeats of the bulk along the normal are free")
+    slack_below: PositiveFloat = Field(
+        default=0.5, description="room for free atoms below the lowest position of a termination"
+    )
+    slack_above: PositiveFloat = Field(default=1.1, description="room for free atoms above the highest one")
+    vacuum: Annotated[float, Field(ge=10, description="free height above the room of the free atoms")] = 12.0
+    terminations: tuple[str, ...] | None = Field(
+        default=None, description="names of the terminations by construction that are seeds; all if not given"
+    )
     metal_count: CountRange | None = Field(default=None, description="free metal atoms, smallest and largest")
     oxygen_count: CountRange | None = Field(default=None, description="free oxygen atoms, smallest and largest")
 
@@ -73,12 +86,23 @@ class SurfaceSection(Settings):
 
 
 class GridSection(Settings):
-    """Density grids over the free part of the slab."""
+    """Density grids over the free part of the slab, or over the whole cell."""
 
-    shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (16, 16, 16)
-    sigma: PositiveFloat = 0.5
-    allow_coarse: bool = False
-    min_r2: Annotated[float, Field(ge=-1, le=1)] = 0.5
+    window: Literal["free", "cell"] = Field(
+        default="free",
+        description="`free`: the free atoms beside the frozen part; `cell`: all atoms of the cell, whose lengths the "
+        "networks learn too, laid on the template when they are read",
+    )
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
+        default=(16, 16, 16), description="voxels along x, y and z"
+    )
+    sigma: PositiveFloat = Field(default=0.5, description="width of an atom's Gaussian")
+    allow_coarse: bool = Field(
+        default=False, description="accept a grid that cannot tell neighbouring atoms apart; every output says so"
+    )
+    min_r2: Annotated[
+        float, Field(ge=-1, le=1, description="decoded grids of which the atoms explain less (R²) are dropped")
+    ] = 0.5
 
 
 class NetworkSection(Settings):
@@ -86,63 +110,182 @@ class NetworkSection(Settings):
 
     settings: dict[str, Any] = Field(default_factory=dict, description="keys of the network settings to change")
     warm_start: str | None = Field(default=None, description="folder with weights and the data they were trained on")
+    transfer: str | None = Field(
+        default=None, description="weights trained on another cell, which the first training begins with"
+    )
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> "NetworkSection":
+        if self.warm_start and self.transfer:
+            raise ValueError("give either `warm_start` or `transfer`: a training begins with one set of weights")
+        return self
 
 
 class TrainingSection(Settings):
     """One iteration's training; keys of the training settings to change."""
 
-    settings: dict[str, Any] = Field(default_factory=dict)
-    snapshots_per_structure: Annotated[int, Field(ge=0)] = 4
-    largest_weight: PositiveFloat = 4.0
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="keys of the training settings to change, see below"
+    )
+    snapshots_per_structure: Annotated[
+        int, Field(ge=0, description="unrelaxed structures of each relaxation that are learned from as well")
+    ] = 4
+    largest_weight: PositiveFloat = Field(
+        default=4.0, description="largest factor by which a rare class and composition is drawn more often"
+    )
 
 
 class ConditioningSection(Settings):
     """What the generator is told."""
 
-    delta_mu_o: Annotated[float, Field(ge=-4, le=1)] = -0.5
-    edges_mev_per_A2: tuple[float, ...] = (5, 10, 20, 30, 45, 60, 80, 110, 150)
-    classes_asked: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2, 3)
+    enabled: bool = Field(
+        default=True, description="false: networks without conditions, asked for nothing in particular"
+    )
+    conditions: tuple[Literal["energy_class", "n_oxygen", "n_metal", "delta_mu_o"], ...] = Field(
+        default=("energy_class", "n_oxygen"), description="what the generator is told, alone or together"
+    )
+    delta_mu_o_ladder: tuple[Annotated[float, Field(ge=-4, le=1)], ...] = Field(
+        default=(-1.5, -1.0, -0.5, 0.0),
+        description="chemical potentials at which classes are told and asked for, where `delta_mu_o` is a condition",
+    )
+    delta_mu_o: Annotated[
+        float, Field(ge=-4, le=1, description="oxygen chemical potential at which classes and tables are made")
+    ] = -0.5
+    edges_mev_per_A2: tuple[float, ...] = Field(
+        default=(5, 10, 20, 30, 45, 60, 80, 110, 150),
+        description="edges of the energy classes above the lowest relaxed seed",
+    )
+    classes_asked: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        default=(0, 1, 2, 3), description="classes that the generator is asked for, in equal shares"
+    )
 
 
 class ScreeningSection(Settings):
     """What is dropped before a force call is spent on it."""
 
-    oversampling: PositiveInt = 20
-    known_basins: bool = True
-    composition_quota: bool = True
+    oversampling: PositiveInt = Field(default=20, description="proposals made for each that is relaxed")
+    known_basins: bool = Field(default=True, description="drop what looks like something known or on its way there")
+    composition_quota: bool = Field(default=True, description="places in turns over oxygen counts")
+    surrogate: bool = Field(
+        default=True, description="what may relax lowest goes first, by a guess that past relaxations taught"
+    )
+    deviations: Annotated[float, Field(ge=0)] = Field(
+        default=1.0, description="how many standard deviations below the guess a proposal may be hoped to relax"
+    )
+    class_handicap_mev_per_A2: Annotated[float, Field(ge=0)] = Field(
+        default=2.0,
+        description="by which a proposal is put back for each one of its oxygen count and guessed class before it",
+    )
+    explored: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.25, description="share of the places that go to the least certain guesses"
+    )
+
+
+class MovesSection(Settings):
+    """How an arm of kind `hopping` changes what is known."""
+
+    kind: Literal["delocalized", "cartesian"] = Field(
+        default="delocalized", description="delocalized (along collective bond stretches) or Cartesian displacements"
+    )
+    step_length: Annotated[float, Field(gt=0, description="largest Cartesian component of a displacement in Å")] = 1.2
+    mode_fraction: Annotated[
+        float, Field(gt=0, le=1, description="share of the delocalized modes that a move combines")
+    ] = 0.25
+    oxygen_probability: Annotated[
+        float, Field(ge=0, le=1, description="how often an oxygen atom is inserted or removed instead")
+    ] = 0.25
+    relocation_probability: Annotated[
+        float, Field(ge=0, le=1, description="how often an oxygen atom is taken away and put elsewhere instead")
+    ] = 0.25
+    reach_mev_per_A2: Annotated[
+        float,
+        Field(gt=0, description="moves begin e times less often at a termination so much further above the envelope"),
+    ] = 15.0
+
+    @model_validator(mode="after")
+    def _shares(self) -> "MovesSection":
+        if self.oxygen_probability + self.relocation_probability > 1:
+            raise ValueError("`oxygen_probability` and `relocation_probability` exceed 1 together")
+        return self
+
+
+class StoppingSection(Settings):
+    """Which relaxations end before they have converged."""
+
+    forming_o2: bool = Field(default=True, description="where an O2 molecule has formed and none is accepted")
+    known_minimum: bool = Field(default=True, description="where a path leads into a known minimum, told by SOAP")
+    known_minimum_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.5, description="of `acceptance.kappa_min`: largest κ to the known minimum"
+    )
+    known_minimum_every: PositiveInt = Field(default=4, description="force calls between two looks")
+    calm_force: PositiveFloat = Field(default=1.0, description="eV/Å; no look at larger forces")
+    hopeless: bool = Field(default=True, description="where the energy can no longer reach the margin")
+    hopeless_looks: tuple[tuple[PositiveInt, Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]], ...] = (
+        Field(
+            default=((10, 3.0, 1.0), (20, 1.5, 1.0), (40, 0.5, 1.0)),
+            description="force call, eV that may still be gained there, and times what the last ten calls gained",
+        )
+    )
 
 
 class ArmSection(Settings):
     """One source of proposals with its share of the force calls."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    kind: Literal["gan", "random"]
-    share: Annotated[float, Field(gt=0, le=1)]
-    feeds_training: bool = True
+    name: Annotated[
+        str, Field(pattern=r"^[a-z][a-z0-9_]*$", description="the arm's name in tables and candidates' ids")
+    ]
+    kind: Literal["gan", "random", "hopping"] = Field(description="what makes its proposals")
+    share: Annotated[float, Field(gt=0, le=1, description="of the force calls; all arms together 1")]
+    feeds_training: bool = Field(
+        default=True, description="whether what it finds is learned from and counts as known to the other arms"
+    )
+    first_iteration: Annotated[
+        int, Field(ge=0, description="before it the other arms have this arm's force calls, in proportion to theirs")
+    ] = 0
+    noise_temperature: Annotated[
+        float, Field(gt=0, description="of a GAN: factor on the noise; above 1 it reaches further from what it learned")
+    ] = 1.0
     composition: Literal["training", "uniform"] = Field(
         default="training", description="counts of random placement: as in the training set, or uniform in the ranges"
     )
     metal: Literal["random", "training"] = Field(
         default="random", description="of random placement: at random, or where a training structure has it"
     )
+    moves: MovesSection = MovesSection()
     screening: ScreeningSection = ScreeningSection()
+    stopping: StoppingSection = StoppingSection()
 
 
 class BudgetSection(Settings):
     """When a campaign ends."""
 
-    iterations: PositiveInt = 10
-    force_calls_per_iteration: PositiveInt = 4000
-    expected_calls_per_relaxation: PositiveFloat = 60
-    wall_time_hours: PositiveFloat | None = None
+    iterations: PositiveInt = Field(default=10, description="rounds of training, proposing, relaxing and judging")
+    force_calls_per_iteration: PositiveInt = Field(
+        default=4000, description="evaluations of the potential in each, all arms together"
+    )
+    spend_all: bool = Field(
+        default=True,
+        description="calls that early stops leave over go to further proposals of the same arm and iteration",
+    )
+    expected_calls_per_relaxation: PositiveFloat = Field(
+        default=60, description="from which follows how many candidates are sent to relax"
+    )
+    wall_time_hours: PositiveFloat | None = Field(
+        default=None, description="stop in time to be resumed; for jobs with a limit"
+    )
 
 
 class AcceptanceSection(Settings):
     """What is kept."""
 
-    kappa_min: PositiveFloat = 0.075
-    margin_mev_per_A2: Annotated[float, Field(ge=0)] = 25.0
-    delta_mu_o_range: tuple[float, float] = (-1.68, 0.0)
+    kappa_min: PositiveFloat = Field(default=0.075, description="novel above this SOAP distance from everything known")
+    margin_mev_per_A2: Annotated[
+        float,
+        Field(ge=0, description="accepted within this of the envelope of the known, somewhere in the range below"),
+    ] = 25.0
+    delta_mu_o_range: tuple[float, float] = Field(
+        default=(-1.68, 0.0), description="allowed oxygen chemical potentials"
+    )
 
     @field_validator("delta_mu_o_range")
     @classmethod
@@ -155,13 +298,21 @@ class AcceptanceSection(Settings):
 class ExecutionSection(Settings):
     """Where the work runs."""
 
-    executor: Literal["local", "inline", "dask"] = "local"
+    executor: Literal["local", "inline", "dask"] = Field(
+        default="local", description="isolated processes of this machine, this process (for tests), or a Dask cluster"
+    )
     scheduler: str = Field(default="", description="of `dask`: its address, or the path of its scheduler file")
-    workers: PositiveInt = 2
-    training_threads: PositiveInt = 2
-    deadline_s: PositiveFloat = 900.0
-    memory_gib: PositiveFloat = 4.0
-    tasks_per_worker: PositiveInt = 50
+    workers: PositiveInt = Field(default=2, description="relaxation processes")
+    training_threads: PositiveInt = Field(
+        default=2, description="threads of the training; weights depend on it in their last bits"
+    )
+    deadline_s: PositiveFloat = Field(
+        default=900.0, description="a relaxation that takes longer is ended from outside and tried once more"
+    )
+    memory_gib: PositiveFloat = Field(default=4.0, description="limit of each worker")
+    tasks_per_worker: PositiveInt = Field(
+        default=50, description="tasks after which a worker is replaced, since the potential leaks memory"
+    )
 
     @model_validator(mode="after")
     def _scheduler_named(self) -> "ExecutionSection":
@@ -173,9 +324,9 @@ class ExecutionSection(Settings):
 class TrackingSection(Settings):
     """MLflow."""
 
-    enabled: bool = True
+    enabled: bool = Field(default=True, description="whether MLflow is told at all")
     uri: str = Field(default="", description="empty: `sqlite:///` of mlflow.db in the runs folder")
-    experiment: str = "surface-searcher"
+    experiment: str = Field(default="surface-searcher", description="MLflow's experiment")
 
 
 class KeepSection(Settings):
@@ -233,9 +384,9 @@ class ImproveSection(Settings):
 class CampaignConfig(Settings):
     """A whole campaign."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    seed: Annotated[int, Field(ge=0)] = 1
-    runs: Path = Path("runs")
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="the campaign's folder in `runs`")]
+    seed: Annotated[int, Field(ge=0, description="of everything random")] = 1
+    runs: Path = Field(default=Path("runs"), description="folder of all campaigns")
     material: MaterialSection = MaterialSection()
     potential: PotentialSection
     surface: SurfaceSection = SurfaceSection()
@@ -251,7 +402,10 @@ class CampaignConfig(Settings):
     relaxation: dict[str, Any] = Field(default_factory=dict, description="keys of the relaxation settings to change")
     validity: dict[str, Any] = Field(default_factory=dict, description="validity thresholds to change")
     acceptance: AcceptanceSection = AcceptanceSection()
-    o2_reference: Literal["raw", "fitted"] = "raw"
+    o2_reference: Literal["raw", "fitted"] = Field(
+        default="raw",
+        description="½E(O₂) of the potential as it is, or so that the formation enthalpy is the measured one",
+    )
     known: tuple[Path, ...] = Field(default=(), description="structure files whose terminations count as known")
     seeds: tuple[Path, ...] = Field(default=(), description="structure files added to the seeds")
     withheld: Path | None = Field(default=None, description="structures whose finding again is counted in the report")
@@ -265,6 +419,8 @@ class CampaignConfig(Settings):
         names = [arm.name for arm in self.arms]
         if len(set(names)) < len(names):
             raise ValueError(f"`arms` has a name twice: {', '.join(names)}")
+        if min(arm.first_iteration for arm in self.arms) > 0:
+            raise ValueError("`arms`: none has `first_iteration` 0, so that the first iteration would be empty")
         total = sum(arm.share for arm in self.arms)
         if not 0.999 <= total <= 1.001:
             raise ValueError(f"the shares of `arms` add up to {total:g} but must add up to 1")

@@ -37,16 +37,35 @@ def test_every_command_in_the_documentation_is_one(line):
     command.make_context(name, list(words))
 
 
-def test_every_key_of_a_configuration_is_on_its_page():
+@pytest.fixture(scope="module")
+def reference():
     spec = importlib.util.spec_from_file_location("configuration_reference", DOCS / "configuration_reference.py")
-    reference = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reference)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_key_of_a_configuration_is_on_its_page(reference):
     page, keys = reference.reference_page(), reference.configuration_keys()
     assert len(keys) > 50 and "surface.facet" in keys and "arms[].share" in keys
     for key in keys:
         assert f"| `{key}` |" in page
     assert "| `surface.vacuum` | number, ≥ 10 | `12.0` | Å |" in page
     assert "| `potential.gap` |" in page and "**required**" in page
+    assert "| `validity.metal_o_min` | float | `1.6` |" in page
+
+
+def test_every_key_has_a_meaning_and_every_number_a_unit(reference):
+    page = reference.reference_page()
+    for key in reference.configuration_keys():
+        allowed, default, unit, meaning = re.search(rf"\| `{re.escape(key)}` \| (.*) \|", page)[1].split(" | ")
+        assert meaning.strip(), f"`{key}` has no description"
+        assert default.strip()
+        numbers = re.sub("whole number", "", allowed)
+        assert unit.strip() or "number" not in numbers, f"`{key}` has no unit in docs/configuration_reference.py"
+    for section in reference.FREE_SECTIONS:
+        for name, kind, default, meaning in reference.free_keys(section):
+            assert meaning and kind and default, f"`{section}.{name}` has no description"
 
 
 @pytest.mark.slow

@@ -120,14 +120,17 @@ class ConditionEncoder(nn.Module):
         self.specs = tuple(specs)
         self.parts = nn.ModuleList(CONDITION_METHODS[method](spec, size) for spec in self.specs)
         self.width = size * len(self.specs)
+        self.strength = 1.0
+        """what the vectors are multiplied by: 0 hides the conditions"""
 
     def forward(self, rows: Tensor) -> Tensor:
         if not self.specs:
             return rows.new_zeros(len(rows), 0)
-        return torch.cat([part(rows[:, i]) for i, part in enumerate(self.parts)], dim=1)  # (batch, width)
+        encoded = torch.cat([part(rows[:, i]) for i, part in enumerate(self.parts)], dim=1)  # (batch, width)
+        return encoded if self.strength == 1.0 else self.strength * encoded
 
 
-def _unit_interval(values: Tensor, spec: ConditionSpec) -> Tensor:
+def unit_interval(values: Tensor, spec: ConditionSpec) -> Tensor:
     """Scale values (batch,) to [-1, 1]."""
     low, high = (0.0, spec.n_classes - 1.0) if spec.kind == "class" else spec.range
     return 2.0 * (values - low) / (high - low) - 1.0
@@ -143,7 +146,7 @@ class _Embedding(nn.Module):
         if self.spec.kind == "class":
             embedded: Tensor = self.layer(values.long())
         else:
-            embedded = self.layer(_unit_interval(values, self.spec)[:, None])
+            embedded = self.layer(unit_interval(values, self.spec)[:, None])
         return embedded
 
 
@@ -158,7 +161,7 @@ class _OneHot(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         if self.spec.kind == "scalar":
-            return _unit_interval(values, self.spec)[:, None].expand(-1, self.size)
+            return unit_interval(values, self.spec)[:, None].expand(-1, self.size)
         unit = functional.one_hot(values.long(), self.spec.n_classes).to(values.dtype)
         return unit.repeat(1, math.ceil(self.size / self.spec.n_classes))[:, : self.size]
 
@@ -169,7 +172,7 @@ class _Integer(nn.Module):
         self.spec, self.size = spec, size
 
     def forward(self, values: Tensor) -> Tensor:
-        return _unit_interval(values, self.spec)[:, None].expand(-1, self.size)
+        return unit_interval(values, self.spec)[:, None].expand(-1, self.size)
 
 
 CONDITION_METHODS = {"embedding": _Embedding, "one_hot": _OneHot, "integer": _Integer}
@@ -189,6 +192,23 @@ class ConditionChannel(nn.Module):
         return self.layer(self.encoder(rows)).view(len(rows), 1, *self.shape)  # (batch, 1, *shape)
 
 
+class ConditionConstant(nn.Module):
+    """Conditions as input channels of the critic that are the same everywhere: nothing is learned but their use.
+
+    A whole number or scalar is one channel; a class's unit vector one channel per class.
+    """
+
+    def __init__(self, encoder: ConditionEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.n_channels = encoder.width
+
+    def forward(self, rows: Tensor, shape: Sequence[int]) -> Tensor:
+        r"""Condition rows (batch, n_conditions) to channels (batch, n_channels, \*shape)."""
+        encoded = self.encoder(rows)
+        return encoded.view(*encoded.shape, *[1] * len(shape)).expand(*encoded.shape, *shape)
+
+
 class ConditionProjection(nn.Module):
     """Inner product of the critic's features with an encoded condition (Miyato & Koyama, ICLR 2018)."""
 
@@ -197,5 +217,17 @@ class ConditionProjection(nn.Module):
         self.encoder = encoder
         self.layer = nn.Linear(encoder.width, n_features, bias=False)
 
-    def forward(self, features: Tensor, rows: Tensor) -> Tensor:
-        return (features * self.layer(self.encoder(rows))).sum(dim=1) / math.sqrt(features.shape[1])  # (batch,)
+    def encode(self, rows: Tensor) -> Tensor:
+        """Condition rows (batch, n_conditions) to vectors (batch, width)."""
+        encoded: Tensor = self.encoder(rows)
+        return encoded
+
+    def forward(self, features: Tensor, encoded: Tensor) -> Tensor:
+        return (features * self.layer(encoded)).sum(dim=1) / math.sqrt(features.shape[1])  # (batch,)
+
+
+def set_condition_strength(network: nn.Module, strength: float) -> None:
+    """How much the network's encoders let through: 0 hides the conditions, 1 shows them."""
+    for module in network.modules():
+        if isinstance(module, ConditionEncoder):
+            module.strength = strength

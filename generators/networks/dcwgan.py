@@ -10,118 +10,72 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from generators.networks.conditioning import (
-    CONDITION_METHODS,
     ConditionChannel,
+    ConditionConstant,
     ConditionEncoder,
     ConditionProjection,
-    ConditionSpec,
 )
-from generators.networks.heads import HEADS, DensityHead, OccupancyHead
+from generators.networks.heads import DensityHead, OccupancyHead
+from generators.networks.lattice import LENGTHS
 from generators.networks.layers import (
+    CRITIC_STEMS,
     DOUBLINGS,
     LEAKY_SLOPE,
     NORMS,
     BesideFrozen,
     MinibatchDeviation,
     halving,
-    halving_evenly,
     initialise,
     keeping,
 )
+from generators.networks.settings import NetworkSettings
+from generators.networks.stabilisers import (
+    MinibatchDiscrimination,
+    SeededDropout,
+    apply_spectral_norm,
+    draw_spectral_norms,
+)
 
-CRITIC_CONDITIONS = ("channel", "projection", "both")
 OUTPUT_SCALE = 0.3
 """What the last layer's first weights are multiplied by."""
-CRITIC_STEMS = {"halving": halving_evenly, "keeping": keeping}
 
 
 @dataclass(frozen=True)
-class NetworkSettings:
-    """Layout of generator and critic.
+class Generated:
+    r"""What a generator puts out.
 
     Attributes
     ----------
-    conditions : tuple of ConditionSpec
-        Empty for an unconditioned network.
-    condition_method : {"embedding", "one_hot", "integer"}
-        How both networks read conditions.
-    condition_size : int
-        Numbers per condition beside the noise.
-    critic_condition : {"channel", "projection", "both"}
-    latent : int
-        Length of the noise vector.
-    generator_channels : tuple of int
-        Features from the coarsest resolution to the finest but the output; the resolution doubles between neighbours.
-    generator_refinements : int
-        Further convolutions at each resolution but the coarsest.
-    generator_output : {"keeping", "doubling"}
-        Whether the last features already have the grid's resolution, or half of it, which is cheaper.
-    critic_stem : {"keeping", "halving"}
-        Whether the critic's first convolution keeps the resolution, or halves it, which is cheaper.
-    critic_channels : tuple of int
-        Features from the finest resolution to the coarsest; the resolution halves between neighbours.
-    critic_hidden : int
-        Width of the critic's dense head.
-    generator_head : {"occupancy", "density"}
-        How the last features become densities, see `generators.networks.heads`.
-    occupancy_width : float
-        Width of the Gaussian that spreads occupancies, relative to an atom's.
-    generator_norm, critic_norm : str
-        A name in `generators.networks.layers.NORMS`. Layer norm in the critic magnifies the first, nearly empty grids,
-        which slows the start.
-    doubling : str
-        A name in `generators.networks.layers.DOUBLINGS`.
-    minibatch_deviation : bool
-        Let the critic see the spread within a batch.
+    grids : torch.Tensor, shape (batch, n_species, \*shape)
+    lattice : torch.Tensor or None, shape (batch, 3)
+        Logits of the scaled lengths, with a lattice head.
     """
 
-    conditions: tuple[ConditionSpec, ...] = ()
-    condition_method: str = "embedding"
-    condition_size: int = 16
-    critic_condition: str = "projection"
-    latent: int = 64
-    generator_channels: tuple[int, ...] = (128, 64)
-    generator_refinements: int = 0
-    generator_output: str = "doubling"
-    generator_head: str = "occupancy"
-    occupancy_width: float = 0.6
-    critic_stem: str = "halving"
-    critic_channels: tuple[int, ...] = (32, 128)
-    critic_hidden: int = 64
-    generator_norm: str = "pixel"
-    critic_norm: str = "none"
-    doubling: str = "transposed"
-    minibatch_deviation: bool = True
+    grids: Tensor
+    lattice: Tensor | None
 
-    def __post_init__(self) -> None:
-        named = {
-            "condition_method": (self.condition_method, CONDITION_METHODS),
-            "critic_condition": (self.critic_condition, CRITIC_CONDITIONS),
-            "generator_norm": (self.generator_norm, NORMS),
-            "critic_norm": (self.critic_norm, NORMS),
-            "doubling": (self.doubling, DOUBLINGS),
-            "generator_output": (self.generator_output, ("keeping", "doubling")),
-            "generator_head": (self.generator_head, HEADS),
-            "critic_stem": (self.critic_stem, CRITIC_STEMS),
-        }
-        for name, (value, allowed) in named.items():
-            if value not in allowed:
-                raise ValueError(f"`{name}` is {value!r} but must be one of {sorted(allowed)}")
-        for name in ("latent", "condition_size", "critic_hidden"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` is {getattr(self, name)} but must be at least 1")
-        if not 0.0 < self.occupancy_width <= 1.0:
-            raise ValueError(f"`occupancy_width` is {self.occupancy_width} but must lie above 0 and not above 1")
 
-    @property
-    def n_doublings(self) -> int:
-        """How often the generator doubles the resolution."""
-        return len(self.generator_channels) - 1 + int(self.generator_output == "doubling")
+@dataclass(frozen=True)
+class Judged:
+    """What a critic says about a batch, or about its packs.
 
-    @property
-    def n_halvings(self) -> int:
-        """How often the critic halves the resolution."""
-        return len(self.critic_channels) - 1 + int(self.critic_stem == "halving")
+    Attributes
+    ----------
+    scores : torch.Tensor, shape (batch / packing,)
+    features : torch.Tensor, shape (batch / packing, critic_hidden)
+    lattice : torch.Tensor or None, shape (batch, 3)
+        Logits of the scaled lengths.
+    conditions : tuple of torch.Tensor
+        Per condition logits (batch, n_classes), or the value scaled to [-1, 1], (batch, 1).
+    information : torch.Tensor or None, shape (batch, information)
+        First numbers of the noise as read from the grid.
+    """
+
+    scores: Tensor
+    features: Tensor
+    lattice: Tensor | None
+    conditions: tuple[Tensor, ...]
+    information: Tensor | None
 
 
 def coarse_shape(shape: Sequence[int], n_halvings: int) -> tuple[int, ...]:
@@ -173,7 +127,7 @@ class Generator(nn.Module):
         channels = settings.generator_channels
         self.coarse = coarse_shape(shape, settings.n_doublings)
         self.mean_density = tuple(mean_density)
-        self.encoder = ConditionEncoder(settings.conditions, settings.condition_method, settings.condition_size)
+        self.encoder = _encoder(settings)
         self.register_buffer("frozen", frozen[None].clone(), persistent=False)
         self.dense = nn.Linear(settings.latent + self.encoder.width, channels[0] * math.prod(self.coarse))
         self.first_norm = NORMS[settings.generator_norm](channels[0], len(shape))
@@ -182,7 +136,9 @@ class Generator(nn.Module):
         )
         last = DOUBLINGS[settings.doubling] if settings.generator_output == "doubling" else keeping
         self.output = BesideFrozen(last, channels[-1], n_species, n_species, periodic)
+        self.output_norm = NORMS[settings.output_norm](n_species, len(shape))
         self.head = OccupancyHead(spread) if settings.generator_head == "occupancy" else DensityHead()
+        self.lattice = nn.Linear(channels[0], len(LENGTHS)) if settings.lattice else None
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw all parameters from `generator`; the output starts near the data's mean density."""
@@ -196,13 +152,17 @@ class Generator(nn.Module):
 
     def forward(self, noise: Tensor, conditions: Tensor) -> Tensor:
         r"""Noise (batch, latent) and condition rows (batch, n_conditions) to grids (batch, n_species, \*shape)."""
+        return self.generate(noise, conditions).grids
+
+    def generate(self, noise: Tensor, conditions: Tensor) -> Generated:
+        """Grids, and the cell's lengths where there is a head for them."""
         features = self.dense(torch.cat([noise, self.encoder(conditions)], dim=1))
         features = features.view(len(noise), -1, *self.coarse)
         features = functional.leaky_relu(self.first_norm(features), LEAKY_SLOPE)
+        lattice = None if self.lattice is None else self.lattice(features.flatten(2).mean(dim=2))
         for block in self.blocks:
             features = block(features, self.frozen)
-        densities: Tensor = self.head(self.output(features, self.frozen))
-        return densities
+        return Generated(self.head(self.output_norm(self.output(features, self.frozen))), lattice)
 
 
 class _DoublingBlock(nn.Module):
@@ -243,42 +203,83 @@ class Critic(nn.Module):
     def __init__(self, settings: NetworkSettings, frozen: Tensor, periodic: Sequence[bool]) -> None:
         super().__init__()
         n_species, shape = len(frozen), frozen.shape[1:]
-        channels = settings.critic_channels
+        channels, hidden = settings.critic_channels, settings.critic_hidden
         coarse = coarse_shape(shape, settings.n_halvings)
+        self.packing = settings.packing
         self.register_buffer("frozen", frozen[None].clone(), persistent=False)
-
-        def encoder() -> ConditionEncoder:
-            return ConditionEncoder(settings.conditions, settings.condition_method, settings.condition_size)
-
-        conditioned = len(settings.conditions) > 0
-        with_channel = conditioned and settings.critic_condition in ("channel", "both")
-        with_projection = conditioned and settings.critic_condition in ("projection", "both")
-        self.channel = ConditionChannel(encoder(), shape) if with_channel else None
-        self.projection = ConditionProjection(encoder(), settings.critic_hidden) if with_projection else None
-        n_input = n_species + int(with_channel)
+        how = settings.critic_condition if settings.conditions else "none"
+        self.channel = ConditionChannel(_encoder(settings), shape) if how in ("channel", "both") else None
+        self.constant = ConditionConstant(_constant_encoder(settings)) if how == "constant" else None
+        self.projection = ConditionProjection(_encoder(settings), hidden) if how in ("projection", "both") else None
+        n_input = settings.packing * n_species + int(self.channel is not None)
+        n_input += 0 if self.constant is None else self.constant.n_channels
         self.stem = BesideFrozen(CRITIC_STEMS[settings.critic_stem], n_input, n_species, channels[0], periodic)
         self.convolutions = nn.ModuleList(halving(n_in, n_out, periodic, True) for n_in, n_out in pairwise(channels))
         self.norms = nn.ModuleList(NORMS[settings.critic_norm](n, len(shape)) for n in channels)
+        self.dropout = SeededDropout(settings.critic_dropout)
         self.deviation = MinibatchDeviation() if settings.minibatch_deviation else None
         n_coarse = (channels[-1] + int(settings.minibatch_deviation)) * math.prod(coarse)
-        self.hidden = nn.Linear(n_coarse, settings.critic_hidden)
-        self.head = nn.Linear(settings.critic_hidden, 1)
+        self.hidden = nn.Linear(n_coarse, hidden)
+        n_kernels = settings.minibatch_kernels
+        self.discrimination = MinibatchDiscrimination(hidden, n_kernels) if n_kernels else None
+        self.head = nn.Linear(hidden + n_kernels, 1)
+        self.lattice = nn.Linear(hidden, len(LENGTHS)) if settings.lattice else None
+        told = settings.conditions if settings.condition_head else ()
+        self.told = nn.ModuleList(nn.Linear(hidden, max(1, spec.n_classes)) for spec in told)
+        self.information = nn.Linear(hidden, settings.information) if settings.information else None
+        if settings.critic_spectral:
+            apply_spectral_norm(self)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw all parameters from `generator`."""
         initialise(self, generator)
+        draw_spectral_norms(self, generator)
 
     def forward(self, grids: Tensor, conditions: Tensor) -> Tensor:
-        r"""Grids (batch, n_species, \*shape) and condition rows (batch, n_conditions) to scores (batch,)."""
+        r"""Grids (batch, n_species, \*shape) and condition rows (batch, n_conditions) to scores (batch / packing,)."""
+        return self.judge(grids, conditions).scores
+
+    def judge(self, grids: Tensor, conditions: Tensor) -> Judged:
+        """Scores, and what the heads read from the same features."""
+        grids = grids.reshape(len(grids) // self.packing, -1, *grids.shape[2:])
         if self.channel is not None:
-            grids = torch.cat([grids, self.channel(conditions)], dim=1)
+            grids = torch.cat([grids, self._packed(self.channel(conditions))], dim=1)
+        if self.constant is not None:
+            grids = torch.cat([grids, self._packed(self.constant(conditions, grids.shape[2:]))], dim=1)
         features = functional.leaky_relu(self.norms[0](self.stem(grids, self.frozen)), LEAKY_SLOPE)
+        features = self.dropout(features)
         for convolution, norm in zip(self.convolutions, self.norms[1:], strict=True):
             features = functional.leaky_relu(norm(convolution(features)), LEAKY_SLOPE)
         if self.deviation is not None:
             features = self.deviation(features)
         features = functional.leaky_relu(self.hidden(features.flatten(1)), LEAKY_SLOPE)
-        scores: Tensor = self.head(features)[:, 0]
+        beside = features
+        if self.discrimination is not None:
+            beside = torch.cat([features, self.discrimination(features)], dim=1)
+        scores: Tensor = self.head(beside)[:, 0]
         if self.projection is not None:
-            scores = scores + self.projection(features, conditions)
-        return scores
+            scores = scores + self.projection(features, self._packed(self.projection.encode(conditions)))
+        return Judged(
+            scores,
+            features,
+            None if self.lattice is None else self.lattice(features),
+            tuple(head(features) for head in self.told),
+            None if self.information is None else self.information(features),
+        )
+
+    def _packed(self, values: Tensor) -> Tensor:
+        """Mean over the samples of each pack."""
+        if self.packing == 1:
+            return values
+        return values.view(len(values) // self.packing, self.packing, *values.shape[1:]).mean(dim=1)
+
+
+def _encoder(settings: NetworkSettings) -> ConditionEncoder:
+    return ConditionEncoder(settings.conditions, settings.condition_method, settings.condition_size)
+
+
+def _constant_encoder(settings: NetworkSettings) -> ConditionEncoder:
+    """An encoder that repeats nothing, since a channel already holds the value at every voxel."""
+    largest = max(max(1, spec.n_classes) for spec in settings.conditions)
+    size = {"integer": 1, "one_hot": largest}.get(settings.condition_method, settings.condition_size)
+    return ConditionEncoder(settings.conditions, settings.condition_method, size)

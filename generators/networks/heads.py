@@ -33,6 +33,8 @@ class OccupancyHead(nn.Module):
         How one axis' voxels spread over it; see `generators.grids.density.spread_matrices`.
     """
 
+    spread_0: Tensor
+
     def __init__(self, spread: Sequence[Tensor]) -> None:
         super().__init__()
         for axis, matrix in enumerate(spread):
@@ -41,10 +43,11 @@ class OccupancyHead(nn.Module):
         self.gain = math.prod(float(matrix.sum(dim=1).max()) for matrix in spread)
 
     def forward(self, features: Tensor) -> Tensor:
-        density = torch.sigmoid(features)
-        for axis in range(self.n_axes):
-            spread: Tensor = getattr(self, f"spread_{axis}")
-            density = torch.tensordot(density, spread, dims=([2], [0]))  # the axis moves to the end
+        with torch.autocast(features.device.type, enabled=False):  # a peak's shape needs more than eight bits
+            density = torch.sigmoid(features.to(self.spread_0.dtype))
+            for axis in range(self.n_axes):
+                spread: Tensor = getattr(self, f"spread_{axis}")
+                density = torch.tensordot(density, spread, dims=([2], [0]))  # the axis moves to the end
         return density
 
     def logit(self, mean_density: Sequence[float]) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.parametrize import is_parametrized
 
 LEAKY_SLOPE = 0.2
 BATCH_AND_CHANNEL = 2
@@ -116,6 +117,9 @@ def wrap_periodic(grid: Tensor, periodic: Sequence[bool], width: int) -> Tensor:
     axes = tuple(BATCH_AND_CHANNEL + i for i, wraps in enumerate(periodic) if wraps)
     if not axes or width == 0:
         return grid
+    if torch.compiler.is_compiling():  # which fuses the copies, and cannot look into functions with a backward
+        pads = [width if axis in axes else 0 for axis in reversed(range(grid.dim())) for _ in range(2)]
+        return functional.pad(grid, pads[: 2 * len(periodic)], mode="circular")
     wrapped: Tensor = _Wrap.apply(grid, axes, width)
     return wrapped
 
@@ -168,6 +172,22 @@ class TransposedDoubling(nn.Module):
 
     def forward(self, grid: Tensor) -> Tensor:
         result: Tensor = self.convolution(wrap_periodic(grid, self.periodic, 1))
+        return result
+
+
+class UnwrappedDoubling(nn.Module):
+    """Doubles the resolution by a transposed convolution of width 4 and stride 2 that sees nothing beyond the cell.
+
+    As the first networks of this kind had it: what it puts out is not periodic, and opposite faces do not fit.
+    """
+
+    def __init__(self, n_in: int, n_out: int, periodic: Sequence[bool], bias: bool = True) -> None:
+        super().__init__()
+        convolution: Any = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}[len(periodic)]
+        self.convolution = convolution(n_in, n_out, 4, stride=2, padding=1, bias=bias)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        result: Tensor = self.convolution(grid)
         return result
 
 
@@ -269,10 +289,14 @@ NORMS: dict[str, Callable[[int, int], nn.Module]] = {
 
 DOUBLINGS: dict[str, Resampling] = {
     "transposed": TransposedDoubling,
+    "unwrapped": UnwrappedDoubling,
     "nearest": InterpolatedDoubling,
     "linear": functools.partial(InterpolatedDoubling, mode="linear"),
 }
 """Ways to double the resolution, by name."""
+
+CRITIC_STEMS: dict[str, Resampling] = {"halving": halving_evenly, "keeping": keeping}
+"""The critic's first convolution, by name."""
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
@@ -287,9 +311,15 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, generator=generator)
         elif isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
-            nn.init.normal_(module.weight, std=gain / math.sqrt(_fan_in(module)), generator=generator)
+            nn.init.normal_(_own_weight(module), std=gain / math.sqrt(_fan_in(module)), generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def _own_weight(module: nn.Module) -> Tensor:
+    """The parameter itself, also where what the layer uses is computed from it."""
+    weight: Tensor = module.parametrizations.weight.original if is_parametrized(module) else module.weight  # type: ignore
+    return weight
 
 
 def _fan_in(module: nn.Linear | nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d) -> float:

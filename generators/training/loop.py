@@ -1,12 +1,10 @@
 """The training loop: one engine that yields metrics, can stop anywhere and goes on to the bit."""
 
 import contextlib
-import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,11 @@ import torch
 from torch import Tensor
 
 from generators.grids.spec import GridSpec
-from generators.networks.dcwgan import Generator, NetworkSettings
-from generators.networks.losses import LOSSES
+from generators.networks.dcwgan import Generator
+from generators.networks.settings import NetworkSettings
 from generators.proposal import TrainingRecord
 from generators.template import Template
+from generators.training.appearance import Appearance
 from generators.training.checkpoint import (
     WeightsError,
     first_difference,
@@ -27,9 +26,14 @@ from generators.training.checkpoint import (
     save_weights,
 )
 from generators.training.dataset import StructureDataset
-from generators.training.networks import build_networks, prefixed, require_fitting, without_prefix
+from generators.training.fitting import check_fitting, check_precision
+from generators.training.health import SAMPLES, Watch, examine
+from generators.training.networks import build_networks, fields_of, prefixed, require_fitting, without_prefix
+from generators.training.processes import ALONE, Processes
 from generators.training.settings import TrainingSettings
 from generators.training.state import ROLLBACK_FACTOR, TrainingState
+from generators.training.steps import Steps
+from generators.training.view import WINDOW, View
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +50,8 @@ class Trainer:
 
     Parameters
     ----------
-    template : Template
+    template : Template or None
+        Needed for windows.
     spec : GridSpec
     network_settings : NetworkSettings
     training_settings : TrainingSettings
@@ -55,6 +60,16 @@ class Trainer:
         On the training's device; first weights and everything drawn later come from it.
     warm_start : pathlib.Path, optional
         Weights to begin with.
+    transfer : bool
+        These were trained on another cell: the same voxels, species and networks, but other lengths.
+    view : View
+    processes : Processes
+        Those that share the training; only the first writes.
+
+    Attributes
+    ----------
+    watch : Watch
+        What the checks of the training's health found.
 
     Raises
     ------
@@ -64,30 +79,40 @@ class Trainer:
 
     def __init__(
         self,
-        template: Template,
+        template: Template | None,
         spec: GridSpec,
         network_settings: NetworkSettings,
         training_settings: TrainingSettings,
         records: Sequence[TrainingRecord],
         generator: torch.Generator,
         warm_start: Path | None = None,
+        transfer: bool = False,
+        *,
+        view: View = WINDOW,
+        processes: Processes = ALONE,
     ) -> None:
-        self.template, self.spec = template, spec
+        self.template, self.spec, self.view, self.processes = template, spec, view, processes
         self.networks, self.settings = network_settings, training_settings
-        self.loss = LOSSES[training_settings.loss]
+        check_fitting(network_settings, training_settings, processes.count)
         device = training_settings.device
-        self.dataset = StructureDataset(records, spec, network_settings.conditions, template, device)
+        check_precision(training_settings)
+        self.dataset = StructureDataset(
+            records, spec, network_settings.conditions, template, device, view, training_settings.balance
+        )
         network, critic = build_networks(
-            template, spec, network_settings, self.dataset.mean_density(), generator, device
+            template, spec, network_settings, self.dataset.mean_density(), generator, device, view
         )
         if warm_start is not None:
             tensors, description = load_weights(warm_start)
-            require_fitting(description, network_settings, spec, warm_start)
-            if description.get("template") != template.id:
+            require_fitting(description, network_settings, spec, warm_start, view, any_lengths=transfer)
+            if template is not None and description.get("template") != template.id:
                 logger.info("weights `%s` come from another template, %s", warm_start, description.get("template"))
             network.load_state_dict(without_prefix("generator", tensors))
             critic.load_state_dict(without_prefix("critic", tensors))
         self.state = TrainingState(network, critic, training_settings, generator)
+        self.appearance = Appearance(training_settings, view, spec, template, generator)
+        self.steps = Steps(network_settings, training_settings, self.state, self.dataset, self.appearance, processes)
+        self.watch = Watch()
 
     @property
     def averaged(self) -> Generator:
@@ -106,7 +131,9 @@ class Trainer:
         ------
         dict of str to float
             After every step: `step`, `critic_loss`, `generator_loss`, `wasserstein` (mean real minus mean fake score),
-            `penalty` (the last one taken), `critic_gradient`, `generator_gradient`, `rollbacks`, `seconds`.
+            `critic_spread`, `penalty` (the last one taken), `critic_gradient`, `generator_gradient`, losses of heads
+            and terms by name, `rollbacks`, `seconds`; after a check `health_` and the figure's name, and
+            `health_findings`, their number so far.
 
         Raises
         ------
@@ -118,21 +145,23 @@ class Trainer:
         found = load_last_checkpoint(folder) if folder is not None else None
         if found is not None:
             self._restore(*found)
-        with _threads(self.settings.threads):
+        state, settings = self.state, self.settings
+        with _threads(settings.threads):
             safe = self._snapshot()
-            while self.state.step < self.settings.steps:
+            while state.step < settings.steps:
                 started = time.perf_counter()
-                metrics = self._train_step()
+                metrics = self.steps.train()
                 if not all(math.isfinite(value) for value in metrics.values()):
                     safe = self._roll_back(safe, metrics, folder)
                     continue
-                self.state.step += 1
-                step = self.state.step
-                if step % self.settings.checkpoint_every == 0 or step == self.settings.steps:
+                state.step += 1
+                if settings.check_every and state.step % settings.check_every == 0:
+                    metrics |= self._check(metrics)
+                if state.step % settings.checkpoint_every == 0 or state.step == settings.steps:
                     safe = self._snapshot()
                     self._write(safe, folder)
                 seconds = time.perf_counter() - started
-                yield metrics | {"step": step, "rollbacks": self.state.rollbacks, "seconds": seconds}
+                yield metrics | {"step": state.step, "rollbacks": state.rollbacks, "seconds": seconds}
 
     def save(self, path: Path, half: bool = False) -> None:
         """Write averaged generator, critic and what sampling needs as a weights file that a warm start can name.
@@ -144,59 +173,47 @@ class Trainer:
         half : bool
             Store half precision, for weights that are shipped.
         """
+        if not self.processes.first:
+            return
         state = self.state
         tensors = prefixed("generator", state.averaged.state_dict()) | prefixed("critic", state.critic.state_dict())
         rows, shares = self.dataset.condition_table()
-        description = self._identity() | {"condition_rows": rows, "condition_shares": shares, "step": state.step}
+        description = self._identity() | {
+            "condition_rows": rows,
+            "condition_shares": shares,
+            "step": state.step,
+            "findings": [finding.as_dict() for finding in self.watch.findings],
+        }
         path.parent.mkdir(parents=True, exist_ok=True)
         save_weights(path, tensors, description, half=half)
 
-    def _train_step(self) -> dict[str, float]:
-        self.state.set_rates()
-        self.state.critic.requires_grad_(True)
-        metrics: dict[str, float] = {}
-        for i in range(self.settings.critic_steps):
-            n_before = self.state.step * self.settings.critic_steps + i
-            metrics |= self._critic_step(with_penalty=n_before % self.settings.penalty_every == 0)
-        self.state.critic.requires_grad_(False)  # its weights need no gradient while the generator learns
-        return metrics | self._generator_step()
-
-    def _critic_step(self, with_penalty: bool) -> dict[str, float]:
-        state, settings = self.state, self.settings
-        real, conditions = self.dataset.batch(settings.batch_size, state.random)
+    def _check(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Look after the training's health and act on what is found."""
+        random = torch.Generator(self.settings.device).manual_seed(self.state.step)  # the training's own draws stay
+        real = self.dataset.batch(SAMPLES, random)
+        noise = torch.randn(SAMPLES, self.networks.latent, generator=random, device=self.settings.device)
+        critic = self.state.critic.eval()
         with torch.no_grad():
-            fake = state.generator(self._noise(), conditions)
-        real_scores, fake_scores = state.critic(real, conditions), state.critic(fake, conditions)
-        loss = self.loss.critic(real_scores, fake_scores)
-        metrics = {"critic_loss": loss.item(), "wasserstein": (real_scores.mean() - fake_scores.mean()).item()}
-        if with_penalty and self.loss.penalty is not None:
-            penalty = self.loss.penalty(lambda grids: state.critic(grids, conditions), real, fake, state.random)
-            loss = loss + settings.penalty_weight * settings.penalty_every * penalty
-            metrics["penalty"] = penalty.item()
-        metrics["critic_gradient"] = state.descend(loss, state.critic, state.critic_optimiser)
-        if self.loss.clip is not None:
-            with torch.no_grad():
-                for parameter in state.critic.parameters():
-                    parameter.clamp_(-self.loss.clip, self.loss.clip)
-        return metrics
-
-    def _generator_step(self) -> dict[str, float]:
-        state, n = self.state, self.settings.batch_size
-        real_scores = None
-        if self.loss.relative:
-            real, conditions = self.dataset.batch(n, state.random)
-            real_scores = state.critic(real, conditions)
-        else:
-            conditions = self.dataset.conditions[self.dataset.draw(n, state.random)]
-        fake_scores = state.critic(state.generator(self._noise(), conditions), conditions)
-        loss = self.loss.generator(fake_scores, real_scores)
-        norm = state.descend(loss, state.generator, state.generator_optimiser)
-        state.average()
-        return {"generator_loss": loss.item(), "generator_gradient": norm}
-
-    def _noise(self) -> Tensor:
-        shape = (self.settings.batch_size, self.networks.latent)
-        return torch.randn(shape, generator=self.state.random, device=self.settings.device)
+            made = self.state.averaged(noise, real.conditions).float()
+        figures = examine(real.grids, made, lambda grids: critic(grids, real.conditions))
+        critic.train()
+        findings = self.watch.judge(
+            self.state.step, {**figures, **{k: v for k, v in metrics.items() if k not in figures}}
+        )
+        self.state.remember_if_best(figures["diversity"] * figures["coverage_ratio"], ill=bool(findings))
+        for finding in findings:
+            done = self.state.remedy(finding.action) if self.settings.remedies else "nothing is done"
+            logger.warning(
+                "step %d: `%s` is %.3g, threshold %.3g: %s; %s",
+                finding.step,
+                finding.figure,
+                finding.value,
+                finding.threshold,
+                finding.diagnosis,
+                done,
+            )
+        named = {f"health_{name}": value for name, value in figures.items()}
+        return named | {"health_findings": float(len(self.watch.findings))}
 
     def _roll_back(self, safe: Snapshot, metrics: dict[str, float], folder: Path | None) -> Snapshot:
         broken = ", ".join(f"`{name}`" for name, value in metrics.items() if not math.isfinite(value))
@@ -216,22 +233,24 @@ class Trainer:
         return state
 
     def _identity(self) -> dict[str, Any]:
-        identity = {
-            "network": asdict(self.networks),
+        return {
+            "network": fields_of(self.networks),
             "grid": self.spec.as_dict(),
-            "template": self.template.id,
-            "training": asdict(self.settings),
+            "view": self.view.as_dict(),
+            "template": None if self.template is None else self.template.id,
+            "lattice_scale": self.dataset.lattice_scale.as_dict(),
+            "training": fields_of(self.settings),
+            "processes": self.processes.count,
             "data": self.dataset.digest(),
         }
-        plain: dict[str, Any] = json.loads(json.dumps(identity))  # tuples become lists, as they do on disk
-        return plain
 
     def _snapshot(self) -> Snapshot:
-        description = self._identity() | {"step": self.state.step, "rollbacks": self.state.rollbacks}
-        return self.state.tensors(), description
+        counters = self.state.counters() | {"watch": self.watch.as_dict()}
+        tensors = self.state.tensors() | {"appearance": self.appearance.probability.clone()}
+        return tensors, self._identity() | counters
 
     def _write(self, snapshot: Snapshot, folder: Path | None) -> None:
-        if folder is not None:
+        if folder is not None and self.processes.first:
             save_checkpoint(folder, snapshot[1]["step"], *snapshot, kept=self.settings.checkpoints_kept)
 
     def _restore(self, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
@@ -239,7 +258,9 @@ class Trainer:
         difference = first_difference({name: description.get(name) for name in identity}, identity)
         if difference:
             raise WeightsError(f"the checkpoint belongs to another training: {difference}")
-        self.state.restore(tensors, description["step"], description["rollbacks"])
+        self.state.restore(tensors, description)
+        self.watch.restore(description["watch"])
+        self.appearance.probability.copy_(tensors["appearance"])
 
 
 @contextlib.contextmanager

@@ -133,6 +133,20 @@ def density_coverage(real: np.ndarray, generated: np.ndarray, n_neighbours: int 
     return float(inside.sum(axis=0).mean() / n_neighbours), float(np.any(inside, axis=1).mean())
 
 
+def coverage(real: np.ndarray, generated: np.ndarray, n_neighbours: int = 5) -> float:
+    """Share of real samples that have a generated one within the distance to their own k-th neighbour."""
+    return density_coverage(real, generated, n_neighbours)[1]
+
+
+def nearest_distances(samples: np.ndarray, others: np.ndarray, skip_self: bool = False) -> np.ndarray:
+    """Distance from each sample to the nearest of the others, (n,); without itself if they are the same rows."""
+    distances = _distances(samples, others)
+    if skip_self:
+        np.fill_diagonal(distances, np.inf)
+    nearest: np.ndarray = distances.min(axis=1)
+    return nearest
+
+
 def unique_share(features: np.ndarray, threshold: float) -> float:
     """Share of samples that are kept if every sample nearer than `threshold` to an earlier kept one is dropped.
 

@@ -9,45 +9,70 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from generators.grids.density import frozen_density, spread_matrices
 from generators.grids.spec import GridSpec
-from generators.networks.dcwgan import Critic, Generator, NetworkSettings
+from generators.networks.dcwgan import Critic, Generator
+from generators.networks.settings import NetworkSettings
 from generators.template import Template
 from generators.training.checkpoint import WeightsError, first_difference
+from generators.training.view import WINDOW, View
 
 LENGTH_TOLERANCE = 0.03
 """Largest relative difference of window lengths and σ between weights and where they are used."""
 
 
 def build_networks(
-    template: Template,
+    template: Template | None,
     spec: GridSpec,
     settings: NetworkSettings,
     mean_density: Sequence[float],
     generator: torch.Generator,
     device: str,
+    view: View = WINDOW,
 ) -> tuple[Generator, Critic]:
-    """Make untrained networks for a template's window, every weight drawn from `generator`."""
-    frozen = frozen_density(template, spec, dtype=torch.float32)
-    spread = spread_matrices(spec, settings.occupancy_width, dtype=torch.float32)
-    network = Generator(settings, frozen, spec.periodic, mean_density, spread).to(device)
-    critic = Critic(settings, frozen, spec.periodic).to(device)
+    """Make untrained networks for what they will see, every weight drawn from `generator`."""
+    frozen, periodic = view.frozen(template, spec), view.periodic(spec)
+    spread = view.spread(spec, settings.occupancy_width)
+    network = Generator(settings, frozen, periodic, mean_density, spread).to(device)
+    critic = Critic(settings, frozen, periodic).to(device)
     network.initialise(generator)
     critic.initialise(generator)
     return network, critic
 
 
-def require_fitting(description: dict[str, Any], networks: NetworkSettings, spec: GridSpec, path: Path) -> None:
-    """Raise WeightsError if weights were made for other networks or another grid; lengths may differ by 3 %."""
-    wanted = json.loads(json.dumps({"network": asdict(networks), "grid": spec.as_dict()}))
+def fields_of(settings: object) -> dict[str, Any]:
+    """Settings as they are on disk: tuples become lists."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(settings)))  # type: ignore[call-overload]
+    return plain
+
+
+def require_fitting(
+    description: dict[str, Any],
+    networks: NetworkSettings,
+    spec: GridSpec,
+    path: Path,
+    view: View = WINDOW,
+    any_lengths: bool = False,
+) -> None:
+    """Raise WeightsError if weights were made for other networks or another grid; lengths may differ by 3 %.
+
+    Settings that weights do not name, because they are older, had what is the default today.
+
+    Parameters
+    ----------
+    any_lengths : bool
+        The weights are only where a training begins, so that the window's lengths may differ by more.
+    """
+    wanted = {"network": fields_of(networks), "grid": spec.as_dict(), "view": view.as_dict()}
     network, grid = description.get("network"), description.get("grid")
     if not isinstance(network, dict) or not isinstance(grid, dict):
         raise WeightsError(f"weights `{path}` do not say what networks they are for")
+    network = {**fields_of(NetworkSettings()), **network}
+    seen = description.get("view", WINDOW.as_dict())
     grid = {**grid, "origin": wanted["grid"]["origin"]}  # a frame, which the networks do not see
     for name in ("sigma", "lengths"):
-        if _close(grid.get(name), wanted["grid"][name]):
+        if (any_lengths and name == "lengths") or _close(grid.get(name), wanted["grid"][name]):
             grid[name] = wanted["grid"][name]
-    difference = first_difference({"network": network, "grid": grid}, wanted)
+    difference = first_difference({"network": network, "grid": grid, "view": seen}, wanted)
     if difference:
         raise WeightsError(f"weights `{path}` do not fit: {difference}")
 

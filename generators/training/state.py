@@ -8,17 +8,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from generators.networks.conditioning import set_condition_strength
 from generators.networks.dcwgan import Critic, Generator
 from generators.networks.layers import store_channels_last
+from generators.networks.stabilisers import SeededDropout
 from generators.training.networks import prefixed, without_prefix
+from generators.training.optimisers import OPTIMISERS
+from generators.training.processes import Processes
+from generators.training.replay import Replay
+from generators.training.schedules import SCHEDULES, ramp
 from generators.training.settings import TrainingSettings
 
 NETWORKS = ("generator", "critic", "averaged")
-OPTIMISERS = ("generator_optimiser", "critic_optimiser")
+OPTIMISER_NAMES = ("generator_optimiser", "critic_optimiser")
 ROLLBACK_FACTOR = 0.5
 """What a rollback multiplies both learning rates by."""
-FINAL_RATE_SHARE = 0.1
-"""Share of the rates that the cosine schedule ends at."""
+
+REMEDY_FACTOR = 0.5
+REMEDIES = {"roll_back": (0, 1), "lower_generator_rate": (0,), "lower_critic_rate": (1,)}
+"""Which rates, generator's and critic's, each remedy lowers."""
 
 
 class TrainingState:
@@ -40,50 +48,109 @@ class TrainingState:
             store_channels_last(critic)
         self.generator, self.critic, self.settings, self.random = generator, critic, settings, random
         self.averaged = copy.deepcopy(generator).requires_grad_(False).eval()
-        self.generator_optimiser = torch.optim.Adam(
-            generator.parameters(), lr=settings.generator_rate, betas=settings.betas
-        )
-        self.critic_optimiser = torch.optim.Adam(critic.parameters(), lr=settings.critic_rate, betas=settings.betas)
+        optimiser = OPTIMISERS[settings.optimiser]
+        self.generator_optimiser = optimiser(generator.parameters(), settings.generator_rate, settings.betas)
+        self.critic_optimiser = optimiser(critic.parameters(), settings.critic_rate, settings.betas)
+        self.replay = Replay(settings.replay_size, settings.replay_share, random)
+        self.path_memory = torch.zeros(1, device=settings.device)
+        self.rate_factors = [1.0, 1.0]
+        """of generator and critic, changed by remedies"""
+        self.remedies: dict[str, int] = {}
+        """how often each was applied"""
+        self.best: dict[str, Tensor] = {}
+        self.best_merit = 0.0
         self.step = 0
+        self.critic_steps_done = 0
         self.rollbacks = 0
+        for module in critic.modules():
+            if isinstance(module, SeededDropout):
+                module.random = random
 
     def tensors(self) -> dict[str, Tensor]:
         """Copies of all tensors, by name."""
-        tensors = {"random": self.random.get_state()}
+        tensors = {"random": self.random.get_state(), "path_memory": self.path_memory}
         for name in NETWORKS:
             tensors |= prefixed(name, getattr(self, name).state_dict())
-        for name in OPTIMISERS:
+        for name in OPTIMISER_NAMES:
             for index, moments in getattr(self, name).state_dict()["state"].items():
                 tensors |= prefixed(f"{name}.{index}", moments)
+        tensors |= prefixed("replay", self.replay.tensors()) | prefixed("best", self.best)
         return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
-    def restore(self, tensors: Mapping[str, Tensor], step: int, rollbacks: int) -> None:
-        """Take up what `tensors` gave; training then goes on to the bit."""
+    def counters(self) -> dict[str, Any]:
+        """Everything else that changes, as what JSON can hold."""
+        return {
+            "step": self.step,
+            "critic_steps": self.critic_steps_done,
+            "rollbacks": self.rollbacks,
+            "rate_factors": list(self.rate_factors),
+            "remedies": dict(self.remedies),
+            "best_merit": self.best_merit,
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
+        """Take up what `tensors` and `counters` gave; training then goes on to the bit."""
         for name in NETWORKS:
             getattr(self, name).load_state_dict(without_prefix(name, tensors))
-        for name in OPTIMISERS:
+        for name in OPTIMISER_NAMES:
             _restore_optimiser(getattr(self, name), without_prefix(name, tensors))
         self.random.set_state(tensors["random"].cpu())
-        self.step, self.rollbacks = step, rollbacks
+        self.path_memory.copy_(tensors["path_memory"])
+        self.replay.restore(without_prefix("replay", tensors))
+        self.best = {name: tensor.clone() for name, tensor in without_prefix("best", tensors).items()}
+        self.remedies, self.best_merit = dict(counters["remedies"]), counters["best_merit"]
+        self.step, self.critic_steps_done = counters["step"], counters["critic_steps"]
+        self.rollbacks, self.rate_factors = counters["rollbacks"], list(counters["rate_factors"])
 
-    def set_rates(self) -> None:
-        """Set both learning rates for the coming step."""
+    def begin_step(self) -> None:
+        """Set both learning rates and how much of the conditions is shown, for the coming step."""
         settings = self.settings
         scale = ROLLBACK_FACTOR**self.rollbacks * min(1.0, (self.step + 1) / (settings.warmup_steps + 1))
-        if settings.schedule == "cosine":
-            fall = 0.5 * (1.0 + math.cos(math.pi * self.step / settings.steps))
-            scale *= FINAL_RATE_SHARE + (1.0 - FINAL_RATE_SHARE) * fall
-        self.generator_optimiser.param_groups[0]["lr"] = settings.generator_rate * scale
-        self.critic_optimiser.param_groups[0]["lr"] = settings.critic_rate * scale
+        scale *= SCHEDULES[settings.schedule](self.step / settings.steps, settings.cycles)
+        self.generator_optimiser.param_groups[0]["lr"] = settings.generator_rate * scale * self.rate_factors[0]
+        self.critic_optimiser.param_groups[0]["lr"] = settings.critic_rate * scale * self.rate_factors[1]
+        if settings.condition_start or settings.condition_blend:
+            strength = ramp(self.step, settings.condition_start, settings.condition_blend)
+            for network in (self.generator, self.critic):
+                set_condition_strength(network, strength)
 
-    def descend(self, loss: Tensor, network: nn.Module, optimiser: torch.optim.Optimizer) -> float:
+    def descend(
+        self, loss: Tensor, network: nn.Module, optimiser: torch.optim.Optimizer, processes: Processes
+    ) -> Tensor:
         """Take one step downhill and return the norm of the gradient before clipping."""
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        processes.average_gradients(network)
         limit = math.inf if self.settings.gradient_clip is None else self.settings.gradient_clip
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), limit)
         optimiser.step()
-        return norm.item()
+        return norm
+
+    def remember_if_best(self, merit: float, ill: bool) -> None:
+        """Keep generator average and critic as the best so far, if they are and nothing ails them."""
+        if not ill and merit > self.best_merit:
+            self.best_merit = merit
+            kept = prefixed("averaged", self.averaged.state_dict()) | prefixed("critic", self.critic.state_dict())
+            self.best = {name: tensor.detach().clone() for name, tensor in kept.items()}
+
+    def remedy(self, action: str) -> str:
+        """Do something about a finding, each thing at most `max_rollbacks` times, and say what was done."""
+        done = self.remedies.get(action, 0)
+        if action not in REMEDIES or done >= self.settings.max_rollbacks:
+            return "nothing is done" if action not in REMEDIES else "nothing more is done"
+        self.remedies[action] = done + 1
+        said = []
+        if action == "roll_back" and self.best:
+            for name in ("generator", "averaged"):
+                getattr(self, name).load_state_dict(without_prefix("averaged", self.best))
+            self.critic.load_state_dict(without_prefix("critic", self.best))
+            for optimiser in (self.generator_optimiser, self.critic_optimiser):
+                optimiser.state.clear()
+            said.append("back to the best averaged generator")
+        for index in REMEDIES[action]:
+            self.rate_factors[index] *= REMEDY_FACTOR
+            said.append(f"{('generator', 'critic')[index]} rate times {REMEDY_FACTOR:g}")
+        return ", ".join(said)
 
     @torch.no_grad()
     def average(self) -> None:

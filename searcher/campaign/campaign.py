@@ -1,5 +1,6 @@
 """A campaign's folder, ledger and workers, held together while a driver runs."""
 
+import logging
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,21 +9,22 @@ from typing import Any
 from uuid import uuid4
 
 from relax.potential import PotentialError, PotentialSpec, gap_spec, potential_hash
-from searcher.campaign.candidate import Candidate
+from searcher.campaign.candidate import PREPARATION, Candidate
 from searcher.campaign.executor import Executor, InlineExecutor, LocalExecutor
 from searcher.campaign.fingerprints import Fingerprints
-from searcher.campaign.improvement.versions import VERSIONS, as_fact, copy_in, located_and_whole, versions
 from searcher.campaign.ledger import LEDGER, Ledger
 from searcher.campaign.locking import DriverLock
+from searcher.campaign.potential_versions import XML, add_version, current, version_folder
 from searcher.campaign.provenance import provenance
-from searcher.campaign.resuming import read_origin, refuse_changes, resumed
-from searcher.campaign.resuming import versions as package_versions
+from searcher.campaign.resuming import read_origin, refuse_changes, resumed, versions
 from searcher.config import CampaignConfig, ExecutionSection, result_changing
 from searcher.errors import EnvironmentProblem
 from searcher.files import write_text
 from searcher.loading import dump_config
 from searcher.scoring.descriptors import SoapSettings
 from searcher.scoring.thermodynamics import Line
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -61,7 +63,7 @@ def campaign_folder(config: CampaignConfig) -> Path:
 
 
 def potential_spec(config: CampaignConfig) -> tuple[PotentialSpec, str]:
-    """The configured potential and its hash.
+    """The configured potential and its hash; where a GAP's files are gone, the copy that the campaign made of them.
 
     Raises
     ------
@@ -72,6 +74,10 @@ def potential_spec(config: CampaignConfig) -> tuple[PotentialSpec, str]:
     try:
         if section.gap is not None:
             spec = gap_spec(section.gap)
+            copy = version_folder(campaign_folder(config), 0) / XML
+            if not Path(spec.path).exists() and copy.is_file():
+                log.warning("`potential.gap` %s is gone; the campaign's own copy %s is used", spec.path, copy)
+                spec = gap_spec(copy)
         else:
             spec = PotentialSpec("calculator", import_path=section.import_path or "", arguments=section.arguments)
         return spec, potential_hash(spec)
@@ -114,18 +120,17 @@ def open_campaign(
             config = resumed(ledger, config, extend)
         else:
             origin = None if forked_from is None else read_origin(forked_from, config, hashed)
-            first = copy_in(spec, hashed, folder)
-            facts = {**_facts(config, hashed), "forked_from": origin, VERSIONS: as_fact([first])}
-            ledger = Ledger.create(path, facts)
-        if found := versions(ledger):
-            spec, hashed = located_and_whole(found[-1], folder), found[-1].hash
+            ledger = Ledger.create(path, {**_facts(config, hashed), "forked_from": origin})
+        if not ledger.potentials():
+            add_version(folder, ledger, spec, PREPARATION, {"configured": config.potential.model_dump(mode="json")})
+        potential = current(folder, ledger)
         write_text(folder / "campaign.yaml", dump_config(config))
         executor = make_executor(config.execution, stop)
     except BaseException:
         lock.release()
         raise
     fingerprints = Fingerprints(executor, SoapSettings(species=("O", config.material.metal)))
-    return Campaign(config, folder, ledger, executor, fingerprints, spec, hashed, stop, lock)
+    return Campaign(config, folder, ledger, executor, fingerprints, potential.spec, potential.hash, stop, lock)
 
 
 def make_executor(section: ExecutionSection, stop: Event) -> Executor:
@@ -150,7 +155,7 @@ def _facts(config: CampaignConfig, hashed: str) -> dict[str, Any]:
         "config": config.model_dump(mode="json"),
         "result_changing": result_changing(config),
         "potential": hashed,
-        "versions": package_versions(),
+        "versions": versions(),
         "threads": config.execution.training_threads,
         "host": platform.node(),
         "provenance": provenance(),

@@ -12,6 +12,9 @@ from ase.constraints import FixAtoms
 from searcher.errors import StorageError
 from searcher.scoring.thermodynamics import Line
 
+PREPARATION = -1
+"""the iteration of what happens once before the first: references, seeds, known structures"""
+
 
 class Gate(IntEnum):
     """Gates in the order in which a candidate passes them; a funnel counts the last one passed."""

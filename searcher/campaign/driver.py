@@ -11,14 +11,15 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from searcher.campaign.campaign import Campaign, open_campaign
-from searcher.campaign.candidate import Gate
+from searcher.campaign.candidate import PREPARATION, Gate
+from searcher.campaign.executor import Executor
 from searcher.campaign.gan_arm import check_settings
 from searcher.campaign.hopping.seeds import hop_for_seeds
 from searcher.campaign.hopping.visited_minima import read_minima
 from searcher.campaign.improvement.improving import IMPROVE, improve, take_up
 from searcher.campaign.ledger import Ledger
 from searcher.campaign.loop import run_campaign
-from searcher.campaign.preparation import PREPARATION, prepare
+from searcher.campaign.preparation import prepare
 from searcher.campaign.pretraining import pretrain
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.resuming import FINISHED
@@ -62,8 +63,7 @@ def drive(
     try:
         problem = run_campaign(campaign, console, lambda campaign, iteration: _project(campaign, tracker))
         _count_withheld(campaign, problem, console)
-        _project(campaign, tracker)
-        write_report(campaign.folder, campaign.ledger, campaign.executor)
+        _project(campaign, tracker, campaign.executor)
         _end(campaign, tracker, "FINISHED")
         print_status(status(campaign.folder, campaign.ledger), console)
         console.print(f"report: {campaign.folder / 'report.html'}")
@@ -193,7 +193,7 @@ def _count_withheld(campaign: Campaign, problem: SurfaceProblem, console: Consol
         console.print(f"{again} of {len(found)} terminations that training never saw were found again")
 
 
-def _project(campaign: Campaign, tracker: Tracker) -> None:
+def _project(campaign: Campaign, tracker: Tracker, executor: Executor | None = None) -> None:
     write_accepted_db(campaign.folder, campaign.ledger)
-    write_report(campaign.folder, campaign.ledger)
+    write_report(campaign.folder, campaign.ledger, executor)
     tracker.update("RUNNING")

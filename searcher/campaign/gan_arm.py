@@ -1,5 +1,6 @@
 """The GAN arm: an iteration's training, its weights and metrics in the ledger, a source to sample from."""
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,16 @@ from rich.console import Console
 
 from generators.gan import WEIGHTS_NAME, GanProposer
 from generators.grids.backmapping import BackmappingSettings
-from generators.networks.conditioning import ConditionSpec
-from generators.networks.dcwgan import NetworkSettings
+from generators.grids.files import write_grids
+from generators.networks.conditioning import decode
+from generators.networks.settings import NetworkSettings
 from generators.proposal import TrainingRecord
 from generators.training.loop import TrainingFailed
 from generators.training.settings import TrainingSettings
+from generators.training.view import WINDOW, View
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import spawn_seed
+from searcher.campaign.conditions import condition_specs
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.progress import counting
 from searcher.campaign.snapshot import Snapshot
@@ -28,23 +32,23 @@ from searcher.errors import InputError, SearchFailed, StorageError
 N_PICTURES = 8
 CONFLICT_SHARE = 0.85
 """Of the shortest metal–O distance: of two atoms nearer than this the weaker is none."""
-METRIC_NAMES = ("critic_loss", "generator_loss", "wasserstein", "penalty", "critic_gradient", "generator_gradient")
+UNRECORDED = ("step", "seconds", "rollbacks")
+"""what a step yields that is no metric of the training"""
 
 
 def network_settings(config: CampaignConfig, problem: SurfaceProblem) -> NetworkSettings:
-    """Layout and conditions of the networks: energy class and oxygen count.
+    """Layout and conditions of the networks, with heads for the cell's lengths where they see whole cells.
 
     Raises
     ------
     InputError
         For an unknown or unfit setting.
     """
-    conditions = (
-        ConditionSpec("energy_class", "class", problem.classes.n_classes),
-        ConditionSpec("n_oxygen", "class", problem.counts["O"][1] + 1),
-    )
+    lattice = {"lattice": True} if config.grid.window == "cell" else {}
     try:
-        return NetworkSettings(conditions=conditions, **_tuples(config.network.settings))
+        return NetworkSettings(
+            conditions=condition_specs(config, problem), **{**lattice, **_tuples(config.network.settings)}
+        )
     except (TypeError, ValueError) as error:
         raise InputError(f"`network.settings`: {error}") from None
 
@@ -97,9 +101,11 @@ def gan_proposer(
     settings: TrainingSettings | None = None,
     folder: Path | None = None,
     warm_start: Path | None = None,
+    transfer: Path | None = None,
     progress: Callable[[Mapping[str, float]], None] | None = None,
+    noise_temperature: float = 1.0,
 ) -> GanProposer:
-    """The DCWGAN as configured, on the template's window.
+    """The DCWGAN as configured, on the template's window or its whole cell.
 
     Raises
     ------
@@ -115,7 +121,10 @@ def gan_proposer(
         min_distances=problem.minimum_distances,
         folder=folder,
         warm_start=warm_start,
+        transfer=transfer,
         progress=progress,
+        noise_temperature=noise_temperature,
+        view=View("cell") if config.grid.window == "cell" else WINDOW,
     )
 
 
@@ -143,17 +152,18 @@ def learned_generator(
         weights = campaign.folder / recorded["weights"]
         if not weights.is_file() or file_hash(weights) != recorded["sha256"]:
             raise StorageError(f"`{weights}` is missing or does not match its checksum; restore it from a copy")
-        return gan_proposer(campaign.config, problem, warm_start=weights)
+        return gan_proposer(campaign.config, problem, warm_start=weights, noise_temperature=arm.noise_temperature)
     records = [r for r in records if r.condition["n_oxygen"] <= problem.counts["O"][1]]
     if not records:
         raise SearchFailed("the training set is empty: no seed lies inside the template's free range")
     metrics: list[tuple[str, int, float]] = []
+    began = time.monotonic()
     settings = training_settings(campaign.config)
     with counting(console, f"training {arm.name} on {len(records)} structures", settings.steps) as advance:
 
         def follow(values: Any) -> None:
             step = int(values["step"])
-            metrics.extend((n, step, float(values[n])) for n in METRIC_NAMES if np.isfinite(values.get(n, np.nan)))
+            metrics.extend((name, step, float(v)) for name, v in values.items() if name not in UNRECORDED)
             advance(1)
             if campaign.stop.is_set():
                 raise stopped(campaign.stop)
@@ -164,7 +174,9 @@ def learned_generator(
             settings=settings,
             folder=folder,
             warm_start=_weights_to_start_from(campaign, iteration, stage),
+            transfer=Path(campaign.config.network.transfer) if campaign.config.network.transfer else None,
             progress=follow,
+            noise_temperature=arm.noise_temperature,
         )
         try:
             source.fit(records, np.random.default_rng(spawn_seed(campaign.config.seed, iteration, arm.name, -1)))
@@ -181,7 +193,9 @@ def learned_generator(
                 "weights": str(weights.relative_to(campaign.folder)),
                 "sha256": file_hash(weights),
                 "records": len(records),
+                "seconds": round(time.monotonic() - began, 1),
                 "snapshot": snapshot.hash,
+                "findings": [finding.as_dict() for finding in source.findings],
             },
         )
     return source
@@ -190,13 +204,12 @@ def learned_generator(
 def _keep_samples(campaign: Campaign, problem: SurfaceProblem, source: GanProposer, iteration: int) -> None:
     """A few generated grids, for people to look at."""
     seed = spawn_seed(campaign.config.seed, iteration, "pictures", 0)
-    grids, _ = source.sample_grids(N_PICTURES, {}, np.random.default_rng(seed))
-    np.savez_compressed(
-        campaign.iteration_folder(iteration) / "samples.npz",
-        grids=grids.numpy().astype(np.float16),
-        species=np.array(problem.grid.species),
-        spacing=problem.grid.spacing,
-    )
+    grids, rows = source.sample_grids(N_PICTURES, {}, np.random.default_rng(seed))
+    conditions = decode(rows, source.network_settings.conditions)
+    write_grids(
+        campaign.iteration_folder(iteration) / "samples.npz", grids.numpy(), problem.grid, conditions,
+        problem.template.id,
+    )  # fmt: skip
 
 
 def _weights_to_start_from(campaign: Campaign, iteration: int, stage: str) -> Path | None:

@@ -27,3 +27,5 @@ def check_inputs(config: CampaignConfig) -> None:
             path = Path(config.network.warm_start) / name
             if not path.is_file():
                 raise InputError(f"`network.warm_start`: `{path}` does not exist; `searcher train` writes it")
+    if config.network.transfer and not Path(config.network.transfer).is_file():
+        raise InputError(f"`network.transfer`: `{config.network.transfer}` does not exist; it names a weights file")

@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from searcher.campaign.candidate import Candidate, Gate
+from searcher.campaign.ledger_file import COMMITS, OlderSchema, opened, promised_transactions
 from searcher.campaign.ledger_tables import (
     COLUMNS,
     SCHEMA,
@@ -21,16 +22,11 @@ from searcher.campaign.ledger_tables import (
     decode_slab,
     encode_slab,
 )
+from searcher.campaign.locking import DriverLock
 from searcher.errors import StorageError
 from searcher.files import replacing, write_text
 
 LEDGER = "campaign.db"
-BUSY_TIMEOUT_S = 30.0
-MAGIC = b"SQLite format 3\x00"
-COMMITS = "commits"
-DEVICE_ERRORS = ("SQLITE_IOERR", "SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_BUSY")
-
-
 QUOTED = ", ".join(f'"{name}"' for name in COLUMNS)
 
 
@@ -49,7 +45,8 @@ class Ledger:
     Raises
     ------
     StorageError
-        If the file is missing, damaged, cut short or of another schema version.
+        If the file is missing, damaged, cut short or of a newer schema; `OlderSchema` if it is of an older one, which
+        only a writer brings up to date.
 
     Notes
     -----
@@ -58,38 +55,9 @@ class Ledger:
     """
 
     def __init__(self, path: Path, read_only: bool = False, accept_loss: bool = False) -> None:
-        if not path.is_file():
-            raise StorageError(f"`{path}` does not exist: this folder holds no campaign")
-        _refuse_cut_file(path)
-        self._mark = path.with_suffix(".commits")
-        promised = self._promised()
-        mode = "?mode=ro" if read_only else ""
-        self._connection = sqlite3.connect(f"file:{path}{mode}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         self.path = path
-        try:
-            if not read_only:
-                self._connection.execute("PRAGMA synchronous=FULL")
-            self._connection.execute("PRAGMA foreign_keys=ON")
-            version = self.fact("schema_version")
-            self._commits = int(self.fact(COMMITS, 0))
-            damage = [] if read_only else self._connection.execute("PRAGMA quick_check(1)").fetchall()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorname.startswith(DEVICE_ERRORS):
-                raise StorageError(
-                    f"`{path}` cannot be opened ({error}): is the disk full, read-only or gone?"
-                ) from None
-            raise StorageError(f"`{path}` is not a readable ledger ({error}); restore it from a copy") from None
-        except sqlite3.DatabaseError as error:
-            raise StorageError(f"`{path}` is not a readable ledger ({error}); restore it from a copy") from None
-        if version != SCHEMA_VERSION:
-            raise StorageError(f"`{path}` has schema version {version} but this program reads {SCHEMA_VERSION}")
-        if damage not in ([], [("ok",)]):
-            raise StorageError(f"`{path}` is damaged ({damage[0][0]}); restore it from a copy")
-        if self._commits < promised and not accept_loss:
-            raise StorageError(
-                f"`{path}` holds {self._commits} of {promised} transactions: its write-ahead log `{path.name}-wal` was "
-                f"cut or lost. Restore it, or let `searcher repair {path.parent}` go on from what is left"
-            )
+        self._mark = path.with_suffix(".commits")
+        self._connection, self._commits = opened(path, self._mark, read_only, accept_loss)
 
     @classmethod
     def create(cls, path: Path, facts: Mapping[str, Any]) -> "Ledger":
@@ -107,8 +75,19 @@ class Ledger:
 
     @classmethod
     def of_run(cls, folder: Path) -> "Ledger":
-        """The ledger of a campaign's folder, for reading while a driver may be writing."""
-        return cls(folder / LEDGER, read_only=True)
+        """The ledger of a campaign's folder, for reading while a driver may be writing.
+
+        One that an older version wrote is brought up to date first, which no driver may be working on meanwhile.
+        """
+        try:
+            return cls(folder / LEDGER, read_only=True)
+        except OlderSchema:
+            lock = DriverLock(folder)
+            try:
+                cls(folder / LEDGER).close()
+            finally:
+                lock.release()
+            return cls(folder / LEDGER, read_only=True)
 
     def close(self) -> None:
         self._connection.close()
@@ -130,25 +109,20 @@ class Ledger:
 
     def accept_loss(self) -> int:
         """Make what is left the whole truth; returns how many transactions are lost."""
-        lost = max(0, self._promised() - self._commits)
+        lost = max(0, promised_transactions(self._mark) - self._commits)
         write_text(self._mark, f"{self._commits}\n")
         return lost
-
-    def _promised(self) -> int:
-        if not self._mark.is_file():
-            return 0
-        try:
-            return int(self._mark.read_text(encoding="ascii"))
-        except ValueError:
-            raise StorageError(
-                f"`{self._mark}` holds no number of transactions: it is damaged; delete it if nothing else is"
-            ) from None
 
     # facts and stages
 
     def fact(self, key: str, default: Any = None) -> Any:
         row = self._connection.execute("SELECT value FROM fact WHERE key = ?", (key,)).fetchone()
         return default if row is None else json.loads(row[0])
+
+    @property
+    def template(self) -> dict[str, Any]:
+        """The recorded facts of the template; empty before preparation."""
+        return self.fact("template", {})
 
     def set_fact(self, key: str, value: Any) -> None:
         self._connection.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (key, json.dumps(value)))
@@ -293,6 +267,27 @@ class Ledger:
             raise StorageError(f"`{self.path}` has no energy of candidate `{candidate}` with potential {potential}")
         return energy
 
+    def energies(self, candidate: str) -> dict[str, float]:
+        """Energies in eV by potential, in the order of the potentials' hashes."""
+        rows = self._connection.execute(
+            "SELECT potential, energy FROM energy WHERE candidate = ? ORDER BY potential", (candidate,)
+        )
+        return dict(rows.fetchall())
+
+    # potentials
+
+    def add_potential(self, version: int, hashed: str, since: int, spec: Mapping[str, Any], record: Any) -> None:
+        """A version of the campaign's potential, in use from iteration `since` on."""
+        self._connection.execute(
+            "INSERT INTO potential VALUES (?, ?, ?, ?, ?)",
+            (version, hashed, since, json.dumps(spec), json.dumps(record)),
+        )
+
+    def potentials(self) -> list[tuple[int, str, int, dict[str, Any], Any]]:
+        """(version, hash, first iteration that uses it, specification, record), in order."""
+        rows = self._connection.execute("SELECT version, hash, since, spec, record FROM potential ORDER BY version")
+        return [(*row[:3], json.loads(row[3]), json.loads(row[4])) for row in rows]
+
     def add_snapshots(self, candidate: str, snapshots: Sequence[tuple[int, str, float]]) -> None:
         """Structures along a relaxation: (force call, structure key, energy in eV)."""
         self._connection.executemany(
@@ -344,18 +339,3 @@ class Ledger:
         """What SQLite finds wrong with the file."""
         found = [text for (text,) in self._connection.execute("PRAGMA integrity_check")]
         return [] if found == ["ok"] else found
-
-
-def _refuse_cut_file(path: Path) -> None:
-    """SQLite takes an empty file for a new database and throws away the write-ahead log beside it."""
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        header = stream.read(100)
-    if header[: len(MAGIC)] != MAGIC or len(header) < 100:
-        raise StorageError(f"`{path}` is not a readable ledger ({size} bytes); restore it from a copy")
-    page = int.from_bytes(header[16:18], "big")
-    page = 65536 if page == 1 else page
-    promised = page * int.from_bytes(header[28:32], "big")
-    log = path.with_name(path.name + "-wal")
-    if size < promised and not (log.is_file() and log.stat().st_size):
-        raise StorageError(f"`{path}` has {size} of {promised} bytes: it was cut short; restore it from a copy")

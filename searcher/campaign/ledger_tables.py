@@ -10,8 +10,13 @@ from ase import Atoms
 
 from searcher.campaign.candidate import Candidate, Gate, slab
 
-SCHEMA_VERSION = 1
-SCHEMA = """
+SCHEMA_VERSION = 2
+POTENTIAL = """
+CREATE TABLE potential (
+    version INTEGER PRIMARY KEY, hash TEXT NOT NULL, since INTEGER NOT NULL, spec TEXT NOT NULL, record TEXT NOT NULL
+)
+"""
+SCHEMA = f"""
 CREATE TABLE fact (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE structure (
     key TEXT PRIMARY KEY, n_atoms INTEGER NOT NULL, n_frozen INTEGER NOT NULL, data BLOB NOT NULL
@@ -39,7 +44,10 @@ CREATE TABLE metric (
     iteration INTEGER NOT NULL, name TEXT NOT NULL, step INTEGER NOT NULL, value REAL NOT NULL,
     PRIMARY KEY (iteration, name, step)
 );
+{POTENTIAL};
 """
+MIGRATIONS: dict[int, tuple[str, ...]] = {1: (POTENTIAL,)}
+"""Statements that lead from a schema version to the next one."""
 
 COLUMNS = tuple(f.name for f in fields(Candidate))
 

@@ -7,9 +7,10 @@ from rich.console import Console
 
 from searcher.campaign import stages
 from searcher.campaign.campaign import Campaign
+from searcher.campaign.candidate import PREPARATION
 from searcher.campaign.improvement.improving import improve, take_up
 from searcher.campaign.inheritance import inherit
-from searcher.campaign.preparation import PREPARATION, prepare
+from searcher.campaign.preparation import prepare
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.retention import require_space, sweep
 from searcher.campaign.snapshot import take_snapshot
@@ -46,9 +47,11 @@ def run_campaign(campaign: Campaign, console: Console, after_iteration: AfterIte
         snapshot = take_snapshot(campaign.ledger, iteration, campaign.line_of)
         shares = stages.plan(campaign, iteration)
         for arm in campaign.config.arms:
+            if arm.name not in shares:
+                continue
             stages.propose(campaign, problem, snapshot, arm, shares[arm.name], console)
             _stop_if_asked(campaign, started)
-        stages.relax(campaign, problem, iteration, console)
+        stages.relax(campaign, problem, snapshot, shares, console)
         stages.judge_iteration(campaign, problem, snapshot, console)
         if campaign.config.improve.due(iteration):
             _stop_if_asked(campaign, started)

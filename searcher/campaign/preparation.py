@@ -13,10 +13,18 @@ from generators.template import Template
 from relax.references import References
 from relax.worker import evaluate_task, plain_arrays, reference_task
 from searcher.campaign.campaign import Campaign
-from searcher.campaign.candidate import Candidate, Gate, Verdict, candidate_id
-from searcher.campaign.problem import ReferenceEnergies, SurfaceProblem, build_problem, template_settings
+from searcher.campaign.candidate import PREPARATION, Candidate, Gate, Verdict, candidate_id
+from searcher.campaign.ledger import Ledger
+from searcher.campaign.problem import (
+    ReferenceEnergies,
+    SurfaceProblem,
+    build_problem,
+    surface_repeat,
+    template_settings,
+)
 from searcher.campaign.relaxing import relax_candidates, require_same_potential
 from searcher.campaign.warm_start import WarmStart, load_warm_start
+from searcher.config import CampaignConfig
 from searcher.errors import EnvironmentProblem, InputError, SearchFailed
 from searcher.scoring.thermodynamics import Line
 from searcher.scoring.validity import check_validity
@@ -24,7 +32,6 @@ from searcher.structures.crystal import Crystal
 from searcher.structures.files import read_structures
 from searcher.structures.templates import bottom_slab, seed_structures
 
-PREPARATION = -1
 CHUNK = 8  # structures per evaluation task
 TEMPLATE_TOLERANCE = 0.05  # Å: how far a file's frozen atoms may stand from the template's
 
@@ -92,13 +99,30 @@ def _references(campaign: Campaign, console: Console) -> tuple[ReferenceEnergies
     return ReferenceEnergies(**recorded["references"]), float(recorded["gamma_bottom"])
 
 
+def recorded_problem(ledger: Ledger) -> SurfaceProblem:
+    """The problem of a campaign whose references are recorded.
+
+    Raises
+    ------
+    InputError
+        If they are not yet.
+    """
+    recorded = ledger.stage(PREPARATION, "references")
+    if recorded is None:
+        raise InputError(f"the campaign of `{ledger.path}` has recorded no lattice yet; `searcher run` does so first")
+    config = CampaignConfig(**ledger.fact("config"))
+    return build_problem(config, ReferenceEnergies(**recorded["references"]), float(recorded["gamma_bottom"]))
+
+
 def _seeds(campaign: Campaign, problem: SurfaceProblem, console: Console) -> None:
     ledger, config = campaign.ledger, campaign.config
     if ledger.stage(PREPARATION, "seeds") is not None:
         return
     references = problem.references
     crystal = Crystal(problem.metal, references.a, references.c, references.u)
-    found = seed_structures(crystal, config.surface.facet, config.surface.repeat, template_settings(config))
+    repeat = surface_repeat(config.surface, crystal)
+    constructed = seed_structures(crystal, config.surface.facet, repeat, template_settings(config))
+    found = chosen_terminations(constructed, config.surface.facet, config.surface.terminations)
     for path in config.seeds:
         found |= {f"{path.stem}-{i}": atoms for i, atoms in enumerate(on_template(path, problem.template))}
     if not ledger.candidates(iteration=PREPARATION, arm="seed"):
@@ -131,6 +155,23 @@ def _seeds(campaign: Campaign, problem: SurfaceProblem, console: Console) -> Non
             energy_class = problem.energy_class(seeds[candidate.id], seeds)
             ledger.update_candidate(replace(candidate, verdict=Verdict.REFERENCE, energy_class=energy_class))
         ledger.finish_stage(PREPARATION, "seeds", {"count": len(relaxed)})
+
+
+def chosen_terminations(constructed: dict[str, Atoms], facet: str, names: Sequence[str] | None) -> dict[str, Atoms]:
+    """Terminations by construction that are seeds, by label.
+
+    Raises
+    ------
+    InputError
+        If one of the names is none of the facet's.
+    """
+    if names is None:
+        return constructed
+    for name in names:
+        if f"{facet}-{name}" not in constructed:
+            known = ", ".join(label.removeprefix(f"{facet}-") for label in constructed)
+            raise InputError(f"`surface.terminations`: ({facet}) has no termination `{name}`; it has {known}")
+    return {f"{facet}-{name}": constructed[f"{facet}-{name}"] for name in names}
 
 
 def _known(campaign: Campaign, problem: SurfaceProblem, console: Console) -> None:

@@ -13,9 +13,9 @@ from generators.gan import WEIGHTS_NAME
 from generators.proposal import TrainingRecord
 from generators.training.checkpoint import load_weights, save_weights
 from searcher.campaign.campaign import Campaign
-from searcher.campaign.candidate import spawn_seed
+from searcher.campaign.candidate import PREPARATION, spawn_seed
 from searcher.campaign.gan_arm import gan_proposer, training_settings
-from searcher.campaign.preparation import PREPARATION, add_references
+from searcher.campaign.preparation import add_references
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.progress import counting
 from searcher.campaign.proposing import training_records

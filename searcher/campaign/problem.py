@@ -1,5 +1,6 @@
 """The fixed frame of a campaign: the surface that is searched and how its energies are measured."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,13 +11,13 @@ from ase.symbols import Symbols
 from generators.grids.resolution import check_resolution
 from generators.grids.spec import GridSpec
 from generators.template import Template
-from searcher.config import CampaignConfig
+from searcher.config import CampaignConfig, SurfaceSection
 from searcher.errors import InputError
 from searcher.scoring.descriptors import SoapSettings
 from searcher.scoring.energy_classes import EnergyClasses
 from searcher.scoring.thermodynamics import Line, gamma_one_sided, height_above_envelope
 from searcher.scoring.validity import ValidityThresholds
-from searcher.structures.crystal import Crystal
+from searcher.structures.crystal import Crystal, orient
 from searcher.structures.templates import TemplateSettings, build_template
 
 MEV = 1e-3
@@ -97,6 +98,16 @@ def template_settings(config: CampaignConfig) -> TemplateSettings:
     )
 
 
+def surface_repeat(surface: SurfaceSection, crystal: Crystal) -> tuple[int, int]:
+    """How often the smallest lateral cell is repeated, a square worked out for the crystal's own lattice."""
+    if surface.repeat != "square":
+        return surface.repeat
+    x, y = orient(crystal, surface.facet).lengths[:2]
+    ratio = max(x, y) / min(x, y)
+    times = min((int(ratio), int(ratio) + 1), key=lambda n: abs(math.log(ratio / n)))
+    return (1, times) if x >= y else (times, 1)
+
+
 def build_problem(config: CampaignConfig, references: ReferenceEnergies, gamma_bottom: float) -> SurfaceProblem:
     """Lay out the surface on the potential's own lattice.
 
@@ -106,13 +117,16 @@ def build_problem(config: CampaignConfig, references: ReferenceEnergies, gamma_b
         If grid, thresholds, counts or classes do not fit the surface.
     """
     crystal = Crystal(config.material.metal, references.a, references.c, references.u)
-    template = build_template(
-        crystal, config.surface.facet, config.surface.repeat, template_settings(config), gamma_bottom
-    )
+    repeat = surface_repeat(config.surface, crystal)
+    template = build_template(crystal, config.surface.facet, repeat, template_settings(config), gamma_bottom)
     metal = config.material.metal
     try:
         thresholds = ValidityThresholds(**config.validity)
-        grid = GridSpec.for_window(template, config.grid.shape, ("O", metal), config.grid.sigma)
+        shape, sigma = config.grid.shape, config.grid.sigma
+        if config.grid.window == "cell":
+            grid = GridSpec.for_cell(template.cell, shape, ("O", metal), sigma)
+        else:
+            grid = GridSpec.for_window(template, shape, ("O", metal), sigma)
         closest = thresholds.o_o_molecular if thresholds.accept_molecular_o else thresholds.o_o_clustered
         check_resolution(grid, closest, config.grid.allow_coarse)
         classes = EnergyClasses(tuple(edge * MEV for edge in config.conditioning.edges_mev_per_A2))

@@ -1,6 +1,6 @@
 """Candidates through the relaxation workers, each result written to the ledger as it comes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from ase import Atoms
 from relax.worker import plain_arrays, relax_task
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import Candidate, Gate, Verdict
+from searcher.campaign.early_stopping import StopPlan
 from searcher.campaign.problem import SurfaceProblem
 from searcher.errors import EnvironmentProblem
 from searcher.scoring.validity import check_validity
@@ -23,15 +24,30 @@ def relax_candidates(
     problem: SurfaceProblem,
     candidates: Sequence[Candidate],
     progress: Progress = lambda done: None,
+    stops: Mapping[str, StopPlan] | None = None,
 ) -> None:
-    """Relax every candidate that has no result yet.
+    """Relax every candidate that has no result yet, what takes longest first.
 
     A result is one transaction: structure, path, energy and the gates passed. Failures end a candidate with the
     reason that the relaxation or the executor gave.
+
+    Parameters
+    ----------
+    stops : mapping of str to StopPlan, optional
+        By arm, what ends a relaxation early.
     """
-    payloads = [relaxation_payload(campaign, problem, campaign.ledger.structure(str(c.proposed))) for c in candidates]
+    stops = stops or {}
+    structures = {c.id: campaign.ledger.structure(str(c.proposed)) for c in candidates}
+    # the time of a force call grows with the atoms; the longest begun last would leave the other workers idle
+    ordered = sorted(candidates, key=lambda c: (-len(structures[c.id]), c.id))
+    payloads = []
+    for candidate in ordered:
+        atoms = structures[candidate.id]
+        payload = relaxation_payload(campaign, problem, atoms)
+        plan = stops.get(candidate.arm)
+        payloads.append(payload if plan is None else {**payload, "criteria": plan.criteria(atoms)})
     for outcome in campaign.executor.map(relax_task, payloads):
-        candidate = candidates[outcome.index]
+        candidate = ordered[outcome.index]
         with campaign.ledger.transaction():
             if outcome.result is None:
                 failed = replace(candidate, verdict=Verdict.FAILED, reason=outcome.failure)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from searcher.campaign.ledger import Ledger
+from searcher.campaign.potential_versions import FOLDER
 from searcher.campaign.verification import RETENTION
 from searcher.config import KeepSection
 from searcher.errors import StorageError
@@ -15,6 +16,7 @@ KINDS = {
     "campaign.db": "ledger", "campaign.db-wal": "ledger", "campaign.db-shm": "ledger", "campaign.commits": "ledger",
     "samples.npz": "grids",
 }  # fmt: skip
+PREFIXES = {"weights": "weights", "checkpoint": "checkpoints"}
 
 
 def sweep(folder: Path, ledger: Ledger, keep: KeepSection) -> list[str]:
@@ -55,15 +57,16 @@ def _superfluous(folder: Path, iteration: int, last: bool, keep: KeepSection) ->
 
 
 def disk_use(folder: Path) -> dict[str, Any]:
-    """Bytes of a campaign: ``ledger``, ``grids``, ``weights``, ``checkpoints``, ``other``, ``total``; and ``free``."""
-    sizes: Counter[str] = Counter({"ledger": 0, "grids": 0, "weights": 0, "checkpoints": 0, "other": 0})
+    """Bytes of a campaign: by kind of file, ``other`` and ``total``; and ``free``."""
+    sizes = Counter(dict.fromkeys(("ledger", "grids", "weights", "checkpoints", "potentials", "other"), 0))
     for path in folder.rglob("*"):
         try:
             size = path.stat().st_size if path.is_file() else 0
         except FileNotFoundError:  # a running driver has just replaced it
             continue
         stem = path.name.partition("-")[0].partition(".")[0]
-        sizes[KINDS.get(path.name, {"weights": "weights", "checkpoint": "checkpoints"}.get(stem, "other"))] += size
+        kind = "potentials" if (folder / FOLDER) in path.parents else KINDS.get(path.name, PREFIXES.get(stem, "other"))
+        sizes[kind] += size
     return {**sizes, "total": sum(sizes.values()), "free": shutil.disk_usage(folder).free}
 
 

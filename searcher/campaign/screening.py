@@ -1,20 +1,25 @@
 """Which proposals are worth a force call."""
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from ase import Atoms
 
 from generators.proposal import Proposal
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import Candidate, Gate, Verdict, candidate_id
 from searcher.campaign.known import KnownBasins
 from searcher.campaign.problem import SurfaceProblem
+from searcher.campaign.ranking import Guess, guess_heights, in_order
 from searcher.config import ScreeningSection
 from searcher.scoring.descriptors import LocalVectors
 from searcher.scoring.novelty import greedy_unique
+from searcher.scoring.surrogate import HeightSurrogate
 from searcher.scoring.validity import check_validity
+
+OXYGEN = 8
+NOT_SELECTED = "not_selected"
 
 
 def record_proposals(
@@ -48,6 +53,22 @@ def record_proposals(
     return candidates
 
 
+@dataclass(frozen=True)
+class Selection:
+    """What became of an arm's proposals.
+
+    Attributes
+    ----------
+    candidates : list of Candidate
+        All of them; those in `order` are open, everything else ended with the reason why it is not relaxed.
+    order : list of str
+        Ids of what is worth force calls, the worthiest first.
+    """
+
+    candidates: list[Candidate]
+    order: list[str]
+
+
 def select(
     campaign: Campaign,
     problem: SurfaceProblem,
@@ -56,67 +77,77 @@ def select(
     n_wanted: int,
     settings: ScreeningSection,
     kappa_min: float,
-) -> list[Candidate]:
-    """Choose what is relaxed; everything else ends with the reason why it is not.
+    surrogate: HeightSurrogate | None = None,
+) -> Selection:
+    """Choose what may be relaxed and in which order.
 
     Proposals in the basin of something known, by κ against minima and recorded relaxation paths, and repeats of an
-    earlier proposal are dropped; from the rest a batch is taken in turns over oxygen counts.
+    earlier proposal are dropped; the rest is ranked, see `ranking`.
+
+    Parameters
+    ----------
+    n_wanted : int
+        Length of the order at most.
+    surrogate : HeightSurrogate, optional
+        Taught by past relaxations.
     """
     decided = {c.id: c for c in candidates}
     remaining = [c for c in candidates if not c.finished]
-    if settings.known_basins and remaining:
-        remaining = _outside_known_basins(campaign, problem, remaining, known, kappa_min, decided)
-    for rank, candidate in enumerate(_in_turns(campaign, problem, remaining, settings.composition_quota)):
-        if rank < n_wanted:
-            decided[candidate.id] = replace(candidate, passed=Gate.SELECTED)
-        else:
-            decided[candidate.id] = replace(candidate, verdict=Verdict.REJECTED, reason="not_selected")
-    return list(decided.values())
+    structures = {c.id: campaign.ledger.structure(str(c.proposed)) for c in remaining}
+    guesses: dict[str, Guess] = {}
+    if remaining and (settings.known_basins or surrogate is not None):
+        free = _describe(campaign, problem, remaining, structures, decided)
+        remaining = [c for c in remaining if c.id in free]
+        excess = {c.id: problem.excess_oxygen_per_area(structures[c.id]) for c in remaining}
+        if settings.known_basins:
+            remaining = _outside_known_basins(remaining, free, excess, known, kappa_min, decided)
+        if surrogate is not None:
+            guesses = guess_heights(surrogate, problem, {c.id: free[c.id] for c in remaining}, excess)
+    counts = {c.id: int(np.count_nonzero(structures[c.id].numbers == OXYGEN)) for c in remaining}
+    ordered = in_order(remaining, counts, guesses, problem, settings)
+    for candidate in ordered[n_wanted:]:
+        decided[candidate.id] = replace(candidate, verdict=Verdict.REJECTED, reason=NOT_SELECTED)
+    return Selection(list(decided.values()), [candidate.id for candidate in ordered[:n_wanted]])
 
 
-def _outside_known_basins(
+def _describe(
     campaign: Campaign,
     problem: SurfaceProblem,
     candidates: Sequence[Candidate],
+    structures: Mapping[str, Atoms],
+    decided: dict[str, Candidate],
+) -> dict[str, LocalVectors]:
+    """SOAP vectors of the free atoms by candidate; what cannot be described is rejected."""
+    described = campaign.fingerprints.of(structures)
+    campaign.fingerprints.forget(structures)
+    free: dict[str, LocalVectors] = {}
+    for candidate in candidates:
+        vectors = described[candidate.id]
+        if vectors is None:
+            decided[candidate.id] = replace(candidate, verdict=Verdict.REJECTED, reason="undescribable")
+        else:
+            free[candidate.id] = vectors.subset(range(problem.template.n_frozen, len(structures[candidate.id])))
+    return free
+
+
+def _outside_known_basins(
+    candidates: Sequence[Candidate],
+    free: Mapping[str, LocalVectors],
+    excess: Mapping[str, float],
     known: KnownBasins,
     kappa_min: float,
     decided: dict[str, Candidate],
 ) -> list[Candidate]:
-    structures = {str(c.proposed): campaign.ledger.structure(str(c.proposed)) for c in candidates}
-    described = campaign.fingerprints.of(structures)
-    campaign.fingerprints.forget(structures)
-    n_frozen = problem.template.n_frozen
-    usable: list[tuple[Candidate, LocalVectors]] = []
-    for candidate in candidates:
-        atoms, vectors = structures[str(candidate.proposed)], described[str(candidate.proposed)]
-        if vectors is None:
-            decided[candidate.id] = replace(candidate, verdict=Verdict.REJECTED, reason="undescribable")
-        else:
-            usable.append((candidate, vectors.subset(range(n_frozen, len(atoms)))))
-    fresh: list[tuple[Candidate, LocalVectors]] = []
-    for (candidate, vectors), (kappa, nearest) in zip(usable, known.nearest([v for _, v in usable]), strict=True):
+    fresh: list[Candidate] = []
+    nearest_known = known.nearest([free[c.id] for c in candidates])
+    for candidate, (kappa, nearest) in zip(candidates, nearest_known, strict=True):
         if kappa <= kappa_min:
             dropped = replace(candidate, kappa=kappa, nearest=nearest, reason="known_basin")
             decided[candidate.id] = replace(dropped, verdict=Verdict.REJECTED)
         else:
-            fresh.append((candidate, vectors))
-    excess = [problem.excess_oxygen_per_area(structures[str(c.proposed)]) for c, _ in fresh]
-    kept = set(greedy_unique([vectors for _, vectors in fresh], kappa_min, excess))
-    for row, (candidate, _) in enumerate(fresh):
+            fresh.append(candidate)
+    kept = set(greedy_unique([free[c.id] for c in fresh], kappa_min, [excess[c.id] for c in fresh]))
+    for row, candidate in enumerate(fresh):
         if row not in kept:
             decided[candidate.id] = replace(candidate, verdict=Verdict.REJECTED, reason="duplicate_proposal")
-    return [candidate for row, (candidate, _) in enumerate(fresh) if row in kept]
-
-
-def _in_turns(
-    campaign: Campaign, problem: SurfaceProblem, candidates: Sequence[Candidate], quota: bool
-) -> list[Candidate]:
-    """By id, or one of each oxygen count after the other."""
-    if not quota:
-        return list(candidates)
-    groups: dict[int, list[Candidate]] = defaultdict(list)
-    for candidate in candidates:
-        numbers, _ = problem.template.free_part(campaign.ledger.structure(str(candidate.proposed)))
-        groups[int(np.count_nonzero(numbers == 8))].append(candidate)
-    ranked = [(rank, count, c) for count, group in sorted(groups.items()) for rank, c in enumerate(group)]
-    return [c for _, _, c in sorted(ranked, key=lambda row: row[:2])]
+    return [candidate for row, candidate in enumerate(fresh) if row in kept]

@@ -1,36 +1,43 @@
 """The steps of one iteration; each finds out from the ledger whether it is already done."""
 
+from collections.abc import Mapping
+
 from rich.console import Console
 
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import Gate, Verdict
+from searcher.campaign.early_stopping import EARLY_REASONS, plan_stops
 from searcher.campaign.judging import judge
 from searcher.campaign.known import describe_known, known_to
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.progress import counting
 from searcher.campaign.proposing import draw_proposals, learn
+from searcher.campaign.ranking import learn_heights
 from searcher.campaign.relaxing import relax_candidates
 from searcher.campaign.screening import record_proposals, select
 from searcher.campaign.snapshot import Snapshot
+from searcher.campaign.waves import drop_rest, planned, waves
 from searcher.config import ArmSection
 
 
 def plan(campaign: Campaign, iteration: int) -> dict[str, int]:
-    """How many relaxations each arm gets, so that force calls are shared as configured."""
+    """How many relaxations each arm that takes part gets, so that force calls are shared as configured."""
     recorded = campaign.ledger.stage(iteration, "plan")
     if recorded is None:
-        recorded = {arm.name: _relaxations(campaign, arm, iteration) for arm in campaign.config.arms}
+        active = [arm for arm in campaign.config.arms if arm.first_iteration <= iteration]
+        total = sum(arm.share for arm in active)
+        recorded = {arm.name: _relaxations(campaign, arm, arm.share / total, iteration) for arm in active}
         with campaign.ledger.transaction():
             campaign.ledger.finish_stage(iteration, "plan", recorded)
     return {name: int(count) for name, count in recorded.items()}
 
 
-def _relaxations(campaign: Campaign, arm: ArmSection, iteration: int) -> int:
+def _relaxations(campaign: Campaign, arm: ArmSection, share: float, iteration: int) -> int:
     budget = campaign.config.budget
     earlier = campaign.ledger.candidates(arm=arm.name, before=iteration, reached=Gate.SELECTED)
     calls = [c.force_calls for c in earlier if c.force_calls]
     mean = sum(calls) / len(calls) if calls else budget.expected_calls_per_relaxation
-    return max(1, round(arm.share * budget.force_calls_per_iteration / mean))
+    return max(1, round(share * budget.force_calls_per_iteration / mean))
 
 
 def propose(
@@ -47,33 +54,67 @@ def propose(
         return
     source = learn(campaign, problem, snapshot, arm, console)
     proposals = draw_proposals(campaign, problem, source, arm, iteration, n_relaxations * arm.screening.oversampling)
-    known = describe_known(
-        campaign, problem, known_to(snapshot, arm.name, control_arms(campaign)), arm.screening.known_basins
-    )
+    own = known_to(snapshot, arm.name, control_arms(campaign))
+    known = describe_known(campaign, problem, own, arm.screening.known_basins)
+    surrogate = learn_heights(campaign, problem, own) if arm.screening.surrogate else None
     with ledger.transaction():
         candidates = record_proposals(campaign, problem, iteration, arm.name, proposals)
-        kappa_min = campaign.config.acceptance.kappa_min
-        decided = select(campaign, problem, candidates, known, n_relaxations, arm.screening, kappa_min)
-        ledger.add_candidates(decided)
-        counts = {gate.name.lower(): sum(c.passed >= gate for c in decided) for gate in Gate if gate <= Gate.SELECTED}
+        kappa_min, n_ready = campaign.config.acceptance.kappa_min, planned(campaign, n_relaxations)
+        chosen = select(campaign, problem, candidates, known, n_ready, arm.screening, kappa_min, surrogate)
+        ledger.add_candidates(chosen.candidates)
+        gates = [gate for gate in Gate if gate < Gate.SELECTED]
+        counts = {gate.name.lower(): sum(c.passed >= gate for c in chosen.candidates) for gate in gates}
+        counts["ready"] = len(chosen.order)
+        ledger.finish_stage(iteration, f"order:{arm.name}", {"ids": chosen.order})
         ledger.finish_stage(iteration, f"propose:{arm.name}", counts)
     console.print(
         f"  {arm.name}: {counts['proposed']} proposed, {counts['decoded']} decoded, {counts['valid']} valid, "
-        f"{counts['selected']} chosen"
+        f"{counts['ready']} worth a relaxation"
     )
 
 
-def relax(campaign: Campaign, problem: SurfaceProblem, iteration: int, console: Console) -> None:
-    """Relax everything that was chosen and has no result yet."""
-    waiting = [
-        c
-        for c in campaign.ledger.candidates(iteration=iteration, verdict=Verdict.OPEN, reached=Gate.SELECTED)
-        if c.passed == Gate.SELECTED
-    ]
-    if not waiting:
+def relax(
+    campaign: Campaign, problem: SurfaceProblem, snapshot: Snapshot, wanted: Mapping[str, int], console: Console
+) -> None:
+    """Relax, wave by wave, what deserves it, until each arm's force calls are spent.
+
+    Parameters
+    ----------
+    wanted : mapping of str to int
+        By arm, what `plan` said.
+    """
+    iteration, ledger = snapshot.iteration, campaign.ledger
+    if ledger.stage(iteration, "relax") is not None:
         return
-    with counting(console, "relaxing", len(waiting)) as advance:
-        relax_candidates(campaign, problem, waiting, advance)
+    orders = {arm.name: list(_order(campaign, iteration, arm)) for arm in campaign.config.arms}
+    stops = {
+        arm.name: plan_stops(campaign, problem, known_to(snapshot, arm.name, control_arms(campaign)), arm.stopping)
+        for arm in campaign.config.arms
+    }
+    for waiting in waves(campaign, iteration, orders, wanted):
+        if waiting:
+            with counting(console, "relaxing", len(waiting)) as advance:
+                relax_candidates(campaign, problem, waiting, advance, stops)
+    drop_rest(campaign, iteration, orders)
+    with ledger.transaction():
+        ledger.finish_stage(iteration, "relax", {arm: _savings(campaign, iteration, arm) for arm in orders})
+
+
+def _order(campaign: Campaign, iteration: int, arm: ArmSection) -> list[str]:
+    recorded = campaign.ledger.stage(iteration, f"order:{arm.name}")
+    return [] if recorded is None else recorded["ids"]
+
+
+def _savings(campaign: Campaign, iteration: int, arm: str) -> dict[str, float]:
+    """What each early stop is thought to have saved: the mean length of converged relaxations less what it took."""
+    relaxed = campaign.ledger.candidates(iteration=iteration, arm=arm, reached=Gate.SELECTED)
+    whole = [c.force_calls for c in relaxed if c.passed >= Gate.CONVERGED]
+    mean = sum(whole) / len(whole) if whole else 0.0
+    saved = {
+        reason: sum(max(0.0, mean - c.force_calls) for c in relaxed if c.reason == reason) for reason in EARLY_REASONS
+    }
+    spent = sum(c.force_calls for c in relaxed)
+    return {"force_calls": spent, **{reason: round(calls, 1) for reason, calls in saved.items()}}
 
 
 def judge_iteration(campaign: Campaign, problem: SurfaceProblem, snapshot: Snapshot, console: Console) -> None:

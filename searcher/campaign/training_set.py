@@ -61,7 +61,7 @@ def select_training_set(
             if not _inside(positions, template) or not valid(atoms):
                 continue
             oxygen = int(np.count_nonzero(numbers == OXYGEN))
-            condition = {"energy_class": classify(line), "n_oxygen": oxygen}
+            condition = {"energy_class": classify(line), "n_oxygen": oxygen, "n_metal": len(numbers) - oxygen}
             records.append(TrainingRecord(numbers, positions, condition))
     return _balanced(records, largest_weight)
 

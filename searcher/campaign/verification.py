@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 from searcher.campaign.candidate import Verdict
-from searcher.campaign.improvement.versions import located_and_whole, potential_at, versions
 from searcher.campaign.ledger import Ledger
+from searcher.campaign.potential_versions import require_unchanged, versions
 from searcher.errors import EnvironmentProblem, StorageError
 
 RETENTION = "retention"
@@ -21,9 +21,9 @@ def damage(folder: Path, ledger: Ledger) -> list[str]:
             ledger.structure(key)
         except StorageError as error:
             found.append(str(error))
-    for version in versions(ledger):
+    for version in versions(folder, ledger):
         try:
-            located_and_whole(version, folder)
+            require_unchanged(version)
         except EnvironmentProblem as error:
             found.append(str(error))
     removed = {name for _, stage, detail in ledger.stages() if stage == RETENTION for name in detail["removed"]}
@@ -49,7 +49,7 @@ def digest(ledger: Ledger) -> str:
             candidate.proposed,
             candidate.relaxed,
             candidate.force_calls,
-            ledger.energy(candidate.id, potential_at(ledger, candidate.iteration)),
+            ledger.energies(candidate.id),
             candidate.gamma_zero,
             candidate.kappa if candidate.verdict == Verdict.ACCEPTED else None,
         ]

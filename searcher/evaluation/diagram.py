@@ -148,7 +148,7 @@ def diagram_of_runs(folders: Sequence[Path], delta_mu_range: tuple[float, float]
     ranges = []
     for folder in folders:
         ledger = Ledger.of_run(folder)
-        facet = (ledger.fact("template") or {}).get("facet")
+        facet = ledger.template.get("facet")
         prefix = f"{ledger.fact('name')}/" if len(folders) > 1 else ""
         ranges.append(tuple(ledger.fact("config", {}).get("acceptance", {}).get("delta_mu_o_range", DELTA_MU_O_RANGE)))
         found = [*ledger.candidates(verdict=Verdict.REFERENCE), *ledger.candidates(verdict=Verdict.ACCEPTED)]

@@ -90,7 +90,7 @@ def merged(folders: Sequence[Path], executor: Executor, kappa_min: float | None 
         If the campaigns have different templates, which no campaign could share.
     """
     ledgers = _opened(folders)
-    templates = {(ledger.fact("template") or {}).get("id") for ledger in ledgers}
+    templates = {ledger.template.get("id") for ledger in ledgers}
     if len(templates) > 1:
         raise InputError("the campaigns have different templates: facet, repeat, frozen part or lattice differ")
     found = [one for ledger in ledgers for one in _accepted(ledger, executor)]
@@ -158,7 +158,7 @@ def _accepted(ledger: Ledger, executor: Executor) -> list[Found]:
             vectors.subset(np.flatnonzero(atoms.get_tags() != 0)), vectors, (3 * n_oxygen - 2 * len(atoms)) / area
         )
         gamma = candidate.measured_line.at(delta_mu_o)
-        facet = str((ledger.fact("template") or {}).get("facet"))
+        facet = str(ledger.template.get("facet"))
         found.append(Found(str(ledger.fact("name")), name, facet, gamma, atoms, fingerprint))
     return found
 

@@ -11,6 +11,7 @@ from ase import Atoms
 
 from searcher.campaign.improvement.versions import potential_at
 from searcher.campaign.ledger import Ledger
+from searcher.campaign.problem import surface_repeat
 from searcher.config import SurfaceSection
 from searcher.results.terminations import Termination, reference_labels
 from searcher.scoring.neighbours import neighbour_pairs
@@ -73,7 +74,7 @@ def describe_surface(
     n_oxygen = int(np.count_nonzero(atoms.numbers == OXYGEN))
     area = float(np.linalg.norm(np.cross(atoms.cell[0], atoms.cell[1])))
     seeds = _seeds(crystal, facet, repeat, settings)
-    coverages, vacancies = _occupation(free, seeds, n_frozen, facet)
+    coverages, vacancies = _occupation(free, *_sites(crystal, facet, repeat, settings, n_frozen))
     spacings, changes = _layers(atoms, n_frozen, seeds)
     return {
         "facet": facet,
@@ -90,13 +91,17 @@ def describe_surface(
     }
 
 
-def describe_candidate(ledger: Ledger, termination: Termination) -> dict[str, Any]:
+def describe_candidate(
+    ledger: Ledger, termination: Termination, labels: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Everything that is said of a campaign's termination.
 
     Parameters
     ----------
     ledger : Ledger
     termination : Termination
+    labels : mapping of id to str, optional
+        Names of references, where many are described.
 
     Returns
     -------
@@ -117,13 +122,13 @@ def describe_candidate(ledger: Ledger, termination: Termination) -> dict[str, An
             termination.atoms,
             termination.n_frozen,
             surface.facet,
-            surface.repeat,
+            surface_repeat(surface, crystal),
             crystal,
             TemplateSettings(
                 surface.frozen_thickness, surface.free_repeats, surface.slack_below, surface.slack_above, surface.vacuum
             ),
         )
-    labels = reference_labels(ledger)
+    labels = reference_labels(ledger) if labels is None else labels
     return {
         **record,
         "nearest": {
@@ -237,8 +242,14 @@ def _seeds(crystal: Crystal, facet: str, repeat: tuple[int, int], settings: Temp
     return seed_structures(crystal, facet, repeat, settings)
 
 
-def _occupation(free: Atoms, seeds: Mapping[str, Atoms], n_frozen: int, facet: str) -> tuple[dict[str, float], int]:
-    surface, below = surface_sites(seeds, n_frozen, facet)
+@lru_cache(maxsize=16)
+def _sites(
+    crystal: Crystal, facet: str, repeat: tuple[int, int], settings: TemplateSettings, n_frozen: int
+) -> tuple[list[Site], list[Site]]:
+    return surface_sites(_seeds(crystal, facet, repeat, settings), n_frozen, facet)
+
+
+def _occupation(free: Atoms, surface: Sequence[Site], below: Sequence[Site]) -> tuple[dict[str, float], int]:
     oxygen = free.positions[free.numbers == OXYGEN]
     taken = [_occupied(site, oxygen, free.cell.array) for site in surface]
     names = sorted({site.name for site in surface})

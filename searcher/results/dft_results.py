@@ -261,7 +261,7 @@ def _of_job(base: Path, job: Mapping[str, Any], code: str) -> tuple[Result, Atom
 
 def _of_file(path: Path) -> list[tuple[Result, Atoms | None]]:
     found: list[tuple[Result, Atoms | None]] = []
-    for number, atoms in enumerate(read_structures(path, any_format=True)):
+    for number, atoms in enumerate(read_structures(path)):
         told = atoms.info
         name = next((str(told[key]) for key in ("candidate", "id") if key in told), None)
         role = str(told.get("role", "slab"))

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import ase.db
 import numpy as np
@@ -21,42 +22,13 @@ from searcher.files import replacing, write_text
 from searcher.results.description import describe_candidate
 from searcher.results.dft_inputs import KPOINT_LENGTH, Job, oxygen_molecule, write_jobs
 from searcher.results.dft_inputs import WRITERS as DFT_WRITERS
+from searcher.results.export_readme import readme
 from searcher.results.terminations import Termination, chosen_delta_mu_o, describe, described
 from searcher.structures.crystal import Crystal
 from searcher.structures.symmetric import symmetrised
 from searcher.structures.templates import bottom_slab
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._+-]")
-README = """\
-Terminations of campaign `{name}`: {count} structures ({selection})
-Surface: rutile oxide of {metal}, facet ({facet}), {repeat} cell, potential {potential}
-
-{listing}
-
-table.csv, table.json   one row per structure; units are in the column names
-combined.extxyz         all structures in one file, in the order of the table
-descriptions.json       Wood's notation, coverages, coordination, layer spacings, layer group, provenance
-{more}
-Reading the table
-  gamma               surface energy of the upper face in meV/Å² (1 meV/Å² = 0.016022 J/m²) at the oxygen chemical
-                      potential in column delta_mu_o_eV: per O atom, relative to half an O2 molecule at 0 K. At another
-                      one it is gamma_meV_per_A2_at_0_eV + 1000 × gamma_slope_per_A2 × Δμ_O.
-  excess_oxygen       N_O − 2 N_metal of the slab
-  kappa, nearest      distance from the most similar structure that was known, 0 if it is the same, and its name
-  above_envelope      smallest distance of gamma from the lowest known terminations over the allowed Δμ_O
-  energy_class        0 is the most stable class of the campaign
-  energy_eV           of the whole slab, with the potential named above, which is not DFT
-
-Geometry
-  Slabs are one-sided: the frozen atoms (tag 0 in extxyz, F F F in POSCAR) are cut from the bulk, the lower face is
-  stoichiometric; z is the surface normal. extxyz keeps the periodicity of the surface (x and y). POSCAR and CIF are
-  periodic in z as well, with the same vacuum; a dipole correction along z belongs to a DFT run of them. POSCAR lists
-  the metal before oxygen. extxyz rounds to 1e-8 Å, CIF to 1e-5 of a cell length or better, POSCAR to 1e-16 of it.
-
-DFT inputs, if there are any, use PBE and the lattice of the potential, so that strain cancels. reference-bulk,
-  reference-O2 and reference-bottom (the lower face, as cut) are what surface energies are measured against. Run them in
-  their folders; then `searcher import RUN FOLDER` reads what is there: sent, running, done or failed, and DFT's γ.
-"""
 
 
 def export(
@@ -68,6 +40,7 @@ def export(
     verdict: str = Verdict.ACCEPTED,
     symmetric: bool = False,
     kpoint_length: float = KPOINT_LENGTH,
+    at_temperature: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Path:
     """Write structures, tables and a README into a folder, which is made if it is missing.
 
@@ -87,6 +60,8 @@ def export(
         DFT inputs of slabs with two equal faces instead of one-sided ones.
     kpoint_length : float
         Number of k-points times cell length in Å.
+    at_temperature : mapping of id to mapping, optional
+        As `finite_temperature.AtTemperature.records` gives it; further columns of the tables.
 
     Returns
     -------
@@ -103,7 +78,7 @@ def export(
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise InputError(f"`formats` holds {', '.join(unknown)}; known are {', '.join(FORMATS)}")
-    terminations = _chosen(folder, ledger, ids, verdict)
+    terminations = chosen_terminations(folder, ledger, ids, verdict)
     names = _file_names([t.id for t in terminations])
     delta_mu_o, surface = chosen_delta_mu_o(ledger), surface_record(ledger)
     out.mkdir(parents=True, exist_ok=True)
@@ -114,15 +89,18 @@ def export(
             with replacing(out / f"{name}{suffix}") as draft:
                 writer(draft, atoms)
     write_extxyz(out / "combined.extxyz", terminations, delta_mu_o, surface)
-    _write_tables(out, terminations, delta_mu_o)
+    extra = at_temperature or {}
+    _write_tables(out, terminations, delta_mu_o, extra)
     _write_descriptions(out, ledger, terminations)
     if "db" in formats:
         _write_db(out / "terminations.db", ledger, terminations)
     for code in (name for name in formats if name in DFT_CODES):
         named = dict(zip(names, terminations, strict=True))
         write_jobs(out / code, code, dft_structures(ledger, named, symmetric), _campaign_record(ledger), kpoint_length)
+    suffixes = [WRITERS[kind][0] for kind in formats if kind in WRITERS]
     selection = "named one by one" if ids is not None else f"verdict: {verdict}"
-    _write_readme(out, ledger, selection, names, formats)
+    shown = {key for record in extra.values() for key in record}
+    write_text(out / "README.txt", readme(ledger, selection, len(names), formats, suffixes, shown))
     return out
 
 
@@ -207,7 +185,7 @@ def _write_descriptions(out: Path, ledger: Ledger, terminations: Sequence[Termin
 
 def surface_record(ledger: Ledger) -> dict[str, str | float]:
     """What a structure's energy is measured against, with units in the names: enough to recompute its γ."""
-    template, references = ledger.fact("template") or {}, ledger.fact("references") or {}
+    template, references = ledger.template, ledger.fact("references") or {}
     record: dict[str, str | float] = {"facet": _facet(ledger)}
     for key, name, source in (
         ("gamma_bottom_eV_per_A2", "gamma_bottom", template),
@@ -251,7 +229,18 @@ def three_dimensional(atoms: Atoms) -> Atoms:
     return ordered
 
 
-def _chosen(folder: Path, ledger: Ledger, ids: Sequence[str] | None, verdict: str) -> list[Termination]:
+def chosen_terminations(
+    folder: Path, ledger: Ledger, ids: Sequence[str] | None = None, verdict: str = Verdict.ACCEPTED
+) -> list[Termination]:
+    """Candidates by id, whatever their verdict, or all of one verdict.
+
+    Raises
+    ------
+    InputError
+        If a candidate has no relaxed structure.
+    StorageError
+        If a candidate or structure is missing or damaged.
+    """
     if ids is None:
         return described(ledger, ledger.candidates(verdict=verdict))
     found = []
@@ -295,24 +284,12 @@ WRITERS: dict[str, tuple[str, Callable[[Path, Atoms], None]]] = {
 
 DFT_CODES = tuple(DFT_WRITERS)
 FORMATS = (*WRITERS, "db", *DFT_CODES)
-FORMAT_NOTES = {
-    "db": """\
-terminations.db         an ASE database of the same: `ase db terminations.db`, `ase gui terminations.db`
-""",
-    "vasp": """\
-vasp/NAME/              INCAR, KPOINTS, POSCAR; add POTCAR, metal before oxygen as in POSCAR
-""",
-    "espresso": """\
-espresso/NAME/          espresso.pwi; pseudopotentials as espresso/pseudo/Ru.UPF and so on; write to espresso.pwo
-""",
-    "gpaw": """\
-gpaw/NAME/              structure.extxyz and run.py, for `gpaw python run.py`
-""",
-}
 
 
-def _write_tables(out: Path, terminations: Sequence[Termination], delta_mu_o: float) -> None:
-    rows = [termination.row(delta_mu_o) for termination in terminations]
+def _write_tables(
+    out: Path, terminations: Sequence[Termination], delta_mu_o: float, extra: Mapping[str, Mapping[str, Any]]
+) -> None:
+    rows = [{**termination.row(delta_mu_o), **extra.get(termination.id, {})} for termination in terminations]
     write_text(out / "table.json", json.dumps(rows, indent=1, allow_nan=False) + "\n")
     with replacing(out / "table.csv") as draft, draft.open("w", encoding="utf-8", newline="") as stream:
         if rows:
@@ -321,25 +298,5 @@ def _write_tables(out: Path, terminations: Sequence[Termination], delta_mu_o: fl
             writer.writerows(rows)
 
 
-def _write_readme(out: Path, ledger: Ledger, selection: str, names: Sequence[str], formats: Sequence[str]) -> None:
-    template = ledger.fact("template") or {}
-    config = ledger.fact("config", {})
-    files = [kind for kind in formats if kind in WRITERS]
-    suffixes = ", ".join(WRITERS[kind][0] for kind in files)
-    notes = [text for name, text in FORMAT_NOTES.items() if name in formats]
-    text = README.format(
-        more="".join(notes),
-        name=ledger.fact("name"),
-        count=len(names),
-        selection=selection,
-        metal=config.get("material", {}).get("metal", "unknown"),
-        facet=_facet(ledger),
-        repeat="×".join(str(n) for n in template.get("repeat", ())),
-        potential=ledger.fact("potential"),
-        listing=f"NAME{{{suffixes}}}   one structure each, NAME is the candidate's id" if files else "",
-    )
-    write_text(out / "README.txt", text)
-
-
 def _facet(ledger: Ledger) -> str:
-    return str((ledger.fact("template") or {}).get("facet", "unknown"))
+    return str(ledger.template.get("facet", "unknown"))

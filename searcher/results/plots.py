@@ -167,6 +167,26 @@ def slices(samples: Path, n_samples: int = 4) -> bytes:
     return _png(figure)
 
 
+def density_image(density: np.ndarray, across: float, up: float, pixels_per_angstrom: float = 20.0) -> bytes:
+    """One plane of a density as PNG without axes, 0 dark to 1 bright, each voxel a block of its own shape.
+
+    Parameters
+    ----------
+    density : array, shape (n_across, n_up)
+    across, up : float
+        Size of the plane in Å.
+    pixels_per_angstrom : float
+    """
+    from matplotlib.image import imsave
+
+    shape = [max(1, round(pixels_per_angstrom * length)) for length in (across, up)]
+    rows, columns = (np.arange(n) * count // n for n, count in zip(shape, density.shape, strict=True))
+    stream = BytesIO()
+    pixels = density[np.ix_(rows, columns)].T
+    imsave(stream, pixels, vmin=0.0, vmax=1.0, cmap="cividis", origin="lower", format="png")
+    return stream.getvalue()
+
+
 def found_atoms(
     density: np.ndarray, residual: np.ndarray, spec: GridSpec, numbers: np.ndarray, positions: np.ndarray
 ) -> bytes:

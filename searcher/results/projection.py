@@ -154,7 +154,7 @@ def _log_parameters(client: "MlflowClient", run_id: str, ledger: Ledger) -> None
     items = [Param(key, value) for key, value in settings.items()]
     for start in range(0, len(items), PARAMETERS_PER_BATCH):
         client.log_batch(run_id, params=items[start : start + PARAMETERS_PER_BATCH])
-    template = ledger.fact("template") or {}
+    template = ledger.template
     tags = {
         "searcher.name": ledger.fact("name"),
         "searcher.potential": ledger.fact("potential"),

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,21 +18,17 @@ from searcher.campaign.executor import Executor
 from searcher.campaign.ledger import Ledger
 from searcher.config import flatten
 from searcher.files import write_text
-from searcher.results import plots, svg
+from searcher.results import report_diagram, report_training, svg
 from searcher.results.redaction import redact
 from searcher.results.report_data import example_pictures, page_data
-from searcher.results.soap_map import mean_vectors, principal_axes
+from searcher.results.soap_map import Likeness, likeness, principal_axes
 from searcher.results.status import FUNNEL_COLUMNS, status, yield_per_thousand
 from searcher.results.terminations import MEV, Termination, chosen_delta_mu_o, described, reference_labels
-from searcher.scoring.thermodynamics import DELTA_MU_O_RANGE, Line, lower_envelope
 
-SEED = "seed"
 MOST_PICTURES = 200
-MOST_POINTS = 400
-PRESSURES = (1.0, 1e-10)  # bar
 
 
-def write_report(folder: Path, ledger: Ledger, executor: Executor | None = None) -> Path:
+def write_report(folder: Path, ledger: Ledger, executor: Executor | None = None, beside: Sequence[Path] = ()) -> Path:
     """Write ``report.html`` into the campaign's folder and return its path.
 
     Parameters
@@ -42,13 +39,20 @@ def write_report(folder: Path, ledger: Ledger, executor: Executor | None = None)
         Read only will do.
     executor : Executor, optional
         Computes what the map of likeness still lacks; without one, the map shows what was computed before.
+    beside : sequence of pathlib.Path
+        Folders of campaigns, usually of other facets, whose lines join the diagram.
+
+    Raises
+    ------
+    InputError
+        If a campaign beside this one has another potential.
     """
     path = folder / "report.html"
-    write_text(path, render(folder, ledger, executor))
+    write_text(path, render(folder, ledger, executor, beside))
     return path
 
 
-def render(folder: Path, ledger: Ledger, executor: Executor | None = None) -> str:
+def render(folder: Path, ledger: Ledger, executor: Executor | None = None, beside: Sequence[Path] = ()) -> str:
     """The report as text."""
     environment = Environment(
         loader=PackageLoader("searcher.results", "templates"),
@@ -57,50 +61,85 @@ def render(folder: Path, ledger: Ledger, executor: Executor | None = None) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"milli": lambda value: MEV * value, "formula": _formula}
-    found = status(folder, ledger)
-    template = ledger.fact("template") or {}
+    environment.filters.update(milli=_milli, formula=_formula, minus=_minus)
     metal = ledger.fact("config", {}).get("material", {}).get("metal", "Ru")
     style = _asset("report.css") + svg.element_colours({s: atomic_numbers[s] for s in ("O", metal)})
-    script = _asset("report.js")
-    viewer = _asset("vendor/3Dmol-min.js")
-    tabled = _tabled(ledger)
-    terminations = described(ledger, tabled)
-    places = _places(folder, ledger, tabled, executor)
-    delta_mu_range = _delta_mu_range(ledger)
+    script, viewer = _asset("report.js"), _asset("vendor/3Dmol-min.js")
     context = {
+        **_campaign(folder, ledger),
+        **_surfaces(ledger, beside),
+        **_terminations(folder, ledger, executor),
+        **_training(folder, ledger),
+        "viewer": Markup(viewer),
+        "style": Markup(style),
+        "script": Markup(script),
+        "policy": _policy(style, script, viewer),
+    }
+    return environment.get_template("report.html").render(context)
+
+
+def _campaign(folder: Path, ledger: Ledger) -> dict[str, Any]:
+    """How far it came, why others were not kept, and where all of it is from."""
+    found = status(folder, ledger)
+    return {
         "status": found,
-        "template": template,
+        "template": ledger.template,
         "facts": {key: ledger.fact(key) for key in ("potential", "seed", "threads", "host")},
         "versions": ledger.fact("versions", {}),
         "references": ledger.fact("references", {}),
         "settings": {k: redact(str(v)) for k, v in flatten(ledger.fact("config", {})).items()},
         "gates": [name for name in FUNNEL_COLUMNS if name != "force_calls"],
         "yields": {arm: yield_per_thousand(f["accepted"], f["force_calls"]) for arm, f in found["arms"].items()},
-        "arm_class": {arm: f"arm{index % 6}" for index, arm in enumerate(found["arms"])},
+        "arm_class": {arm: report_diagram.arm_class(arm, list(found["arms"])) for arm in found["arms"]},
+        "reasons": _reasons(found),
+        "examples": example_pictures(ledger),
+        "withheld": ledger.fact("withheld", []),
+        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def _surfaces(ledger: Ledger, beside: Sequence[Path]) -> dict[str, Any]:
+    """The diagram with its windows and facets."""
+    delta_mu_range = report_diagram.delta_mu_o_range_of(ledger)
+    curves = report_diagram.all_curves(ledger, beside)
+    return {
         "delta_mu_o": chosen_delta_mu_o(ledger),
         "delta_mu_range": delta_mu_range,
+        "diagram": report_diagram.drawing(curves, delta_mu_range),
+        "windows": report_diagram.stable_windows(curves, delta_mu_range),
+        "facets": list(dict.fromkeys(curve.facet for curve in curves)),
+    }
+
+
+def _terminations(folder: Path, ledger: Ledger, executor: Executor | None) -> dict[str, Any]:
+    """Table, map and the structures behind them."""
+    tabled = _tabled(ledger)
+    terminations = described(ledger, tabled)
+    keys = {c.id: c.relaxed for c in tabled if c.relaxed is not None}
+    alike = likeness(folder, ledger, list(keys.values()), executor)
+    places = _places(keys, alike)
+    groups = {name: alike.groups[key] for name, key in keys.items() if key in alike.groups}
+    return {
         "rows": terminations,
         "labels": reference_labels(ledger),
         "pictures": _pictures(terminations),
         "most_pictures": MOST_PICTURES,
-        "diagram": _diagram(ledger, list(found["arms"]), delta_mu_range),
-        "windows": _windows(ledger, delta_mu_range),
-        "losses": _losses(ledger),
-        "loss_names": _loss_names(ledger),
-        "slices": _slices(folder),
-        "reasons": _reasons(found),
-        "examples": example_pictures(ledger),
-        "map": _map(places, tabled, terminations, list(found["arms"])),
+        "groups": groups,
+        "group_sizes": sorted(Counter(groups.values()).items()),
+        "map": _map(
+            places, tabled, terminations, groups, [a["name"] for a in ledger.fact("config", {}).get("arms", [])]
+        ),
         "data": page_data(ledger, terminations, places),
-        "viewer": Markup(viewer),
-        "withheld": ledger.fact("withheld", []),
-        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "style": Markup(style),
-        "script": Markup(script),
-        "policy": _policy(style, script, viewer),
     }
-    return environment.get_template("report.html").render(context)
+
+
+def _training(folder: Path, ledger: Ledger) -> dict[str, Any]:
+    return {
+        "losses": report_training.losses(ledger),
+        "gradients": report_training.gradients(ledger),
+        "health": report_training.health(ledger),
+        "samples": report_training.samples(folder, ledger),
+    }
 
 
 def _asset(name: str) -> str:
@@ -116,52 +155,15 @@ def _policy(style: str, *scripts: str) -> str:
     )
 
 
-def _delta_mu_range(ledger: Ledger) -> tuple[float, float]:
-    low, high = ledger.fact("config", {}).get("acceptance", {}).get("delta_mu_o_range", DELTA_MU_O_RANGE)
-    return float(low), float(high)
-
-
 def _tabled(ledger: Ledger) -> list[Candidate]:
-    return [*ledger.candidates(verdict=Verdict.ACCEPTED), *ledger.candidates(verdict=Verdict.REFERENCE, arm=SEED)]
+    return [
+        *ledger.candidates(verdict=Verdict.ACCEPTED),
+        *ledger.candidates(verdict=Verdict.REFERENCE, arm=report_diagram.SEED),
+    ]
 
 
-def _lines(candidates: Sequence[Candidate]) -> dict[str, Line]:
-    return {c.id: c.line for c in candidates if c.line is not None}
-
-
-def _known_and_accepted(ledger: Ledger) -> list[Candidate]:
-    """References first, so that a termination found again does not take the place of a known one."""
-    usable = [c for c in ledger.candidates(verdict=Verdict.REFERENCE) if c.reason is None]
-    return [*usable, *ledger.candidates(verdict=Verdict.ACCEPTED)]
-
-
-def _diagram(ledger: Ledger, arms: Sequence[str], delta_mu_range: tuple[float, float]) -> Markup:
-    labels = reference_labels(ledger)
-    lines = _lines(_known_and_accepted(ledger))
-    curves = []
-    for candidate in _known_and_accepted(ledger):
-        if candidate.id not in lines:
-            continue
-        kind = "reference" if candidate.verdict == Verdict.REFERENCE else f"arm{arms.index(candidate.arm) % 6}"
-        kind = "seed" if candidate.verdict == Verdict.REFERENCE and candidate.arm == SEED else kind
-        curves.append(svg.Curve(candidate.id, labels.get(candidate.id, candidate.id), kind, lines[candidate.id]))
-    return svg.diagram(curves, delta_mu_range, PRESSURES) if curves else Markup("")
-
-
-def _windows(ledger: Ledger, delta_mu_range: tuple[float, float]) -> list[dict[str, Any]]:
-    lines = _lines(_known_and_accepted(ledger))
-    if not lines:
-        return []
-    labels = reference_labels(ledger)
-    windows = lower_envelope(lines, delta_mu_range)
-    return [{"id": w.id, "label": labels.get(w.id, w.id), "start": w.start, "stop": w.stop} for w in windows]
-
-
-def _places(
-    folder: Path, ledger: Ledger, tabled: Sequence[Candidate], executor: Executor | None
-) -> dict[str, tuple[float, float]]:
-    keys = {c.id: c.relaxed for c in tabled if c.relaxed is not None}
-    on_axes = principal_axes(mean_vectors(folder, ledger, list(keys.values()), executor))
+def _places(keys: Mapping[str, str], alike: Likeness) -> dict[str, tuple[float, float]]:
+    on_axes = principal_axes(alike.vectors)
     return {name: on_axes[key] for name, key in keys.items() if key in on_axes}
 
 
@@ -169,38 +171,14 @@ def _map(
     places: Mapping[str, tuple[float, float]],
     tabled: Sequence[Candidate],
     terminations: Sequence[Termination],
+    groups: Mapping[str, int],
     arms: Sequence[str],
 ) -> Markup:
     formulas = {one.id: one.free_formula for one in terminations}
     shown = {c.id: c for c in tabled if c.id in places}
-    kinds = {name: SEED if c.arm not in arms else f"arm{arms.index(c.arm) % 6}" for name, c in shown.items()}
+    kinds = {name: report_diagram.arm_class(c.arm, arms) for name, c in shown.items()}
     titles = {name: f"{c.label or name}, {formulas[name]}" for name, c in shown.items()}
-    return svg.scatter(places, kinds, titles)
-
-
-def _loss_names(ledger: Ledger) -> list[str]:
-    names = {name for i in range(_iterations(ledger)) for name in ledger.metrics(i)}
-    return sorted(n for n in names if n in plots.SHOWN_METRICS or n.endswith("loss"))
-
-
-def _iterations(ledger: Ledger) -> int:
-    return 1 + max((iteration for iteration, _, _ in ledger.stages()), default=-1)
-
-
-def _losses(ledger: Ledger) -> Markup:
-    """All iterations one after another, thinned to what a screen can show."""
-    series: dict[str, list[tuple[float, float]]] = {name: [] for name in _loss_names(ledger)}
-    offset, boundaries = 0.0, []
-    for iteration in range(_iterations(ledger)):
-        metrics = {name: points for name, points in ledger.metrics(iteration).items() if name in series}
-        if not metrics:
-            continue
-        for name, points in metrics.items():
-            series[name] += [(offset + step, value) for step, value in points]
-        offset += 1 + max(step for points in metrics.values() for step, _ in points)
-        boundaries.append(offset)
-    thinned = {name: points[:: 1 + len(points) // MOST_POINTS] for name, points in series.items()}
-    return svg.curves_over_steps(thinned, boundaries[:-1])
+    return svg.scatter(places, kinds, titles, groups)
 
 
 def _pictures(terminations: Sequence[Termination]) -> dict[str, Markup]:
@@ -208,14 +186,6 @@ def _pictures(terminations: Sequence[Termination]) -> dict[str, Markup]:
         t.id: svg.structure(t.atoms, t.n_frozen, "top") + svg.structure(t.atoms, t.n_frozen, "side")
         for t in terminations[:MOST_PICTURES]
     }
-
-
-def _slices(folder: Path) -> str | None:
-    """The last iteration's generated grids as a picture for ``src``, or None if none were kept."""
-    kept = sorted((folder / "iterations").glob("*/samples.npz"))
-    if not kept:
-        return None
-    return "data:image/png;base64," + base64.b64encode(plots.slices(kept[-1], 3)).decode()
 
 
 def _reasons(found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -233,3 +203,12 @@ def _formula(text: str) -> Markup:
     return Markup("").join(
         Markup("<sub>{}</sub>").format(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)
     )
+
+
+def _milli(value: float) -> float:
+    return MEV * value
+
+
+def _minus(text: object) -> str:
+    """A number with the sign that is as wide as a digit."""
+    return str(text).replace("-", "−")

@@ -14,7 +14,7 @@ from searcher.campaign.ledger import Ledger
 from searcher.errors import StorageError
 from searcher.results import svg
 from searcher.results.description import describe_candidate
-from searcher.results.terminations import Termination
+from searcher.results.terminations import Termination, reference_labels
 
 MOST_DESCRIBED = 500
 FROZEN_SHADE = 0.75
@@ -34,10 +34,11 @@ def page_data(ledger: Ledger, terminations: Sequence[Termination], places: Mappi
         }
         for number in numbers
     }
+    labels = reference_labels(ledger)
     data = {
         "elements": elements,
         "structures": {one.id: _structure(one) for one in terminations},
-        "details": {one.id: _details(ledger, one) for one in terminations[:MOST_DESCRIBED]},
+        "details": {one.id: _details(ledger, one, labels) for one in terminations[:MOST_DESCRIBED]},
         "mapped": sorted(places),
     }
     text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
@@ -77,6 +78,6 @@ def _structure(one: Termination) -> dict[str, Any]:
     }
 
 
-def _details(ledger: Ledger, one: Termination) -> dict[str, Any]:
-    found = describe_candidate(ledger, one)
+def _details(ledger: Ledger, one: Termination, labels: Mapping[str, str]) -> dict[str, Any]:
+    found = describe_candidate(ledger, one, labels)
     return {key: found[key] for key in DETAILS if key in found}

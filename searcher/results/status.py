@@ -80,7 +80,7 @@ def status(folder: Path, ledger: Ledger) -> dict[str, Any]:
     return {
         "name": ledger.fact("name"),
         "folder": str(folder),
-        "facet": (ledger.fact("template") or {}).get("facet"),
+        "facet": ledger.template.get("facet"),
         "state": _state(asked is not None and done >= asked, is_running(folder), bool(stages)),
         "iterations": done,
         "iterations_asked": asked,

@@ -33,6 +33,7 @@ class Curve:
     kind: str
     """class of the style sheet: ``gan``, ``random`` …, or ``reference``"""
     line: Line
+    facet: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,14 @@ class Axes:
 
 
 def diagram(curves: Sequence[Curve], delta_mu_range: tuple[float, float], pressures: Sequence[float]) -> Markup:
-    """γ(Δμ_O) of every curve with the lower envelope, and temperature axes at pressures in bar.
+    """γ(Δμ_O) of every curve with the lower envelope of each facet, and temperature axes at pressures in bar.
 
-    Lines carry ``data-id`` and a title, so that the page can mark the one that is pointed at.
+    Lines carry ``data-id``, ``data-facet`` and a title, so that the page can mark the one that is pointed at.
     """
     low, high = delta_mu_range
-    envelope = Envelope({curve.id: curve.line for curve in curves}, delta_mu_range)
-    lowest = [(low, envelope.at(low)), *((w.stop, envelope.at(w.stop)) for w in envelope.windows)]
+    lowest = {facet: _corners(curves, facet, delta_mu_range) for facet in dict.fromkeys(c.facet for c in curves)}
     heights = np.array([[MEV * c.line.at(low), MEV * c.line.at(high)] for c in curves])
-    floor = MEV * min(y for _, y in lowest)
+    floor = MEV * min(y for corners in lowest.values() for _, y in corners)
     ceiling = float(np.quantile(heights.max(axis=1), 0.9))
     margin = 0.06 * (ceiling - floor) or 1.0
     axes = Axes((low, high), (floor - margin, ceiling + margin), top=20.0 + 30.0 * len(pressures))
@@ -72,15 +72,36 @@ def diagram(curves: Sequence[Curve], delta_mu_range: tuple[float, float], pressu
         points = [axes.place(x, MEV * curve.line.at(x)) for x in (low, high)]
         title = f"{curve.label}: γ = {MEV * curve.line.gamma0:.1f} {_signed(MEV * curve.line.slope)} Δμ_O meV/Å²"
         parts.append(
-            f'<polyline class="curve {escape(curve.kind)}" data-id="{escape(curve.id)}" points="{_points(points)}">'
+            f'<polyline class="curve {escape(curve.kind)}" data-id="{escape(curve.id)}" '
+            f'data-facet="{escape(curve.facet)}" points="{_points(points)}">'
             f"<title>{escape(title)}</title></polyline>"
         )
-    parts.append(f'<polyline class="envelope" points="{_points([axes.place(x, MEV * y) for x, y in lowest])}"/>')
-    parts.append("</g></svg>")
+    for facet, corners in lowest.items():
+        placed = _points([axes.place(x, MEV * y) for x, y in corners])
+        parts.append(f'<polyline class="envelope" data-facet="{escape(facet)}" points="{placed}"/>')
+    parts.append("</g>")
+    if len(lowest) > 1:
+        for facet, corners in lowest.items():
+            x, y = axes.place(low, MEV * corners[0][1])
+            place = f'x="{x + 6:.1f}" y="{y - 6:.1f}"'
+            parts.append(f'<text class="facet" data-facet="{escape(facet)}" {place}>({escape(facet)})</text>')
+    parts.append("</svg>")
     return Markup("".join(parts))
 
 
-def scatter(places: Mapping[str, tuple[float, float]], kinds: Mapping[str, str], titles: Mapping[str, str]) -> Markup:
+def _corners(curves: Sequence[Curve], facet: str, delta_mu_range: tuple[float, float]) -> list[tuple[float, float]]:
+    """Where a facet's lower envelope bends, and its ends: Δμ_O in eV and γ in eV/Å²."""
+    envelope = Envelope({curve.id: curve.line for curve in curves if curve.facet == facet}, delta_mu_range)
+    low = delta_mu_range[0]
+    return [(low, envelope.at(low)), *((w.stop, envelope.at(w.stop)) for w in envelope.windows)]
+
+
+def scatter(
+    places: Mapping[str, tuple[float, float]],
+    kinds: Mapping[str, str],
+    titles: Mapping[str, str],
+    groups: Mapping[str, int],
+) -> Markup:
     """Points with ``data-id`` and a title each, on axes without meaning beyond nearness.
 
     Parameters
@@ -89,6 +110,8 @@ def scatter(places: Mapping[str, tuple[float, float]], kinds: Mapping[str, str],
     kinds : mapping of id to str
         Class of the style sheet.
     titles : mapping of id to str
+    groups : mapping of id to int
+        Groups of like structures, for those that are in one.
     """
     if not places:
         return Markup("")
@@ -100,20 +123,27 @@ def scatter(places: Mapping[str, tuple[float, float]], kinds: Mapping[str, str],
     width, height = WIDTH - LEFT - RIGHT, HEIGHT - BOTTOM - axes.top
     parts.append(f'<rect class="frame" x="{LEFT}" y="{axes.top}" width="{width}" height="{height}"/>')
     parts.append(
-        f'<text class="label" x="{LEFT + width / 2}" y="{HEIGHT - 22}">first principal axis of the SOAP vectors</text>'
+        f'<text class="label" x="{LEFT + width / 2}" y="{HEIGHT - 16}">first principal axis of the SOAP vectors</text>'
         f'<text class="label" transform="translate(44,{axes.top + height / 2:.1f}) rotate(-90)">second</text>'
     )
     for name, place in places.items():
         x, y = axes.place(*place)
         parts.append(
-            f'<circle class="point {escape(kinds[name])}" data-id="{escape(name)}" cx="{x:.1f}" cy="{y:.1f}" r="5">'
+            f'<circle class="point {escape(kinds[name])}" data-id="{escape(name)}" data-group="{groups.get(name, 0)}" '
+            f'cx="{x:.1f}" cy="{y:.1f}" r="5">'
             f"<title>{escape(titles[name])}</title></circle>"
         )
     parts.append("</svg>")
     return Markup("".join(parts))
 
 
-def curves_over_steps(series: Mapping[str, Sequence[tuple[float, float]]], boundaries: Sequence[float]) -> Markup:
+def curves_over_steps(
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    boundaries: Sequence[float],
+    name: str = "losses",
+    title: str = "losses against training steps",
+    label: str = "loss / 1",
+) -> Markup:
     """Metrics against training steps; boundaries are the steps at which an iteration ends."""
     finite = {name: [(s, v) for s, v in points if math.isfinite(v)] for name, points in series.items()}
     values = np.array([v for points in finite.values() for _, v in points])
@@ -123,16 +153,16 @@ def curves_over_steps(series: Mapping[str, Sequence[tuple[float, float]]], bound
     low, high = (float(v) for v in np.quantile(values, [0.005, 0.995]))
     margin = 0.08 * (high - low) or 1.0
     axes = Axes((float(steps.min()), max(float(steps.max()), float(steps.min()) + 1)), (low - margin, high + margin))
-    parts = [_open("losses against training steps", "losses"), _clip("loss-plot", axes)]
-    parts += _frame(axes, "generator steps, iterations one after another", "loss / 1")
+    parts = [_open(title, name), _clip(f"{name}-plot", axes)]
+    parts += _frame(axes, "generator steps, iterations one after another", label)
     for boundary in boundaries:
         x = axes.place(boundary, 0)[0]
         parts.append(f'<line class="boundary" x1="{x:.1f}" x2="{x:.1f}" y1="{axes.top}" y2="{HEIGHT - BOTTOM}"/>')
-    parts.append('<g clip-path="url(#loss-plot)">')
-    for index, (name, points) in enumerate(finite.items()):
+    parts.append(f'<g clip-path="url(#{name}-plot)">')
+    for index, (metric, points) in enumerate(finite.items()):
         placed = _points([axes.place(s, v) for s, v in points])
         parts.append(
-            f'<polyline class="series s{index % 6}" points="{placed}"><title>{escape(name)}</title></polyline>'
+            f'<polyline class="series s{index % 6}" points="{placed}"><title>{escape(metric)}</title></polyline>'
         )
     parts.append("</g></svg>")
     return Markup("".join(parts))

@@ -15,6 +15,7 @@ from ase.data import atomic_numbers
 
 OUTSIDE_SLACK = 1.0  # Å: how far a relaxed atom may stick out of the cell where it is not periodic
 LARGEST_FRACTION = 1000.0  # periodic images away from the cell beyond which wrapping loses digits that matter
+REMATCH_ALPHA = 0.1  # towards 0 the best match alone counts, towards infinity the average
 SMALLEST_CELL_HEIGHT = 1.0  # Å: below this dscribe builds so many images that it does not return
 
 
@@ -202,6 +203,64 @@ def describe_task(payload: dict[str, Any]) -> dict[str, Any]:
             continue
         described.append({"vectors": dict(local.vectors), "indices": dict(local.indices)})
     return {"described": described}
+
+
+def mean_task(payload: dict[str, Any]) -> dict[str, Any]:
+    """Averaged vectors of a list of structures in a worker process; little travels back.
+
+    Parameters
+    ----------
+    payload : dict
+        As for `describe_task`; averages are over the centres.
+
+    Returns
+    -------
+    dict
+        ``means``: `mean_vector` of each structure, None where it cannot be described.
+    """
+    settings = SoapSettings(**payload["settings"])
+    collected = collect_described(describe_task(payload))
+    return {"means": [None if vectors is None else mean_vector(vectors, settings) for vectors in collected]}
+
+
+def rematch_task(payload: dict[str, Any]) -> dict[str, Any]:
+    """Similarity of whole structures by the regularised entropy match of their atoms, in a worker process.
+
+    REMatch (De, Bartók, Csányi and Ceriotti, Phys. Chem. Chem. Phys. 18, 13754 (2016)), α = 0.1, on the kernel
+    (p·p′)² between atoms of one species and 0 between those of different species.
+
+    Parameters
+    ----------
+    payload : dict
+        As for `describe_task`; the centres are what is matched.
+
+    Returns
+    -------
+    dict
+        ``kernel``: (n, n), 1 for the same surroundings; NaN where a structure cannot be described.
+    """
+    from dscribe.kernels import REMatchKernel
+
+    settings = SoapSettings(**payload["settings"])
+    collected = collect_described(describe_task(payload))
+    usable = [n for n, vectors in enumerate(collected) if vectors is not None and vectors.n_centers]
+    kernel = np.full((len(collected), len(collected)), np.nan)
+    if usable:
+        matcher = REMatchKernel(metric="polynomial", degree=2, gamma=1.0, coef0=0.0, alpha=REMATCH_ALPHA)
+        features = [_by_species(vectors, settings) for n in usable if (vectors := collected[n]) is not None]
+        kernel[np.ix_(usable, usable)] = matcher.create(features)
+    return {"kernel": kernel}
+
+
+def _by_species(vectors: LocalVectors, settings: SoapSettings) -> np.ndarray:
+    """Rows (n_centers, n_species * n_features), zero but in their species' columns."""
+    rows = np.zeros((vectors.n_centers, len(settings.species), settings.n_features))
+    start = 0
+    for column, symbol in enumerate(settings.species):
+        of_species = vectors.vectors.get(symbol, np.empty((0, settings.n_features)))
+        rows[start : start + len(of_species), column] = of_species
+        start += len(of_species)
+    return rows.reshape(len(rows), -1)
 
 
 def collect_described(result: dict[str, Any]) -> list[LocalVectors | None]:

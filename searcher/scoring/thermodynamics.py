@@ -5,7 +5,7 @@ Formulas as in Reuter and Scheffler, Phys. Rev. B 65, 035406 (2001). `delta_mu_o
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +25,8 @@ SHOMATE_O2 = (
     (2000.0, (30.03235, 8.772972, -3.988133, 0.788313, -0.741599, -11.32468, 236.1663)),
     (6000.0, (20.91111, 10.72071, -2.020498, 0.146449, 9.245722, 5.337651, 237.6185)),
 )
+HALF_ZERO_POINT_O2 = 0.5 * 0.09762
+"""eV per atom: 787.4 cm⁻¹ per molecule (Irikura, J. Phys. Chem. Ref. Data 36, 389 (2007))"""
 LOWEST_TEMPERATURE = 100.0  # K
 HIGHEST_TEMPERATURE = SHOMATE_O2[-1][0]  # K
 
@@ -286,3 +288,35 @@ def _windows(lines: Mapping[str, Line], start: float, stop: float) -> list[Windo
         if end > begin:
             windows.append(Window(ids[current], begin, end))
         current = following
+
+
+def vibrational_gamma(
+    free_energies: Mapping[str, Sequence[float]],
+    bulk: Mapping[str, float],
+    excess_oxygen: int,
+    area: float,
+) -> float:
+    """Change of γ by vibrations of a one-sided slab, atoms swinging for themselves (Einstein's model).
+
+    As in the appendix of Reuter and Scheffler (2001), with frozen atoms taken to swing as in the bulk, and the
+    zero-point energy of O2 counted with μ_O, which Δμ_O from the JANAF tables leaves out:
+    [Σ_i (F_i − f_bulk) + (N_O − 2 N_metal)(f_O,bulk − ½ZPE(O2))]/A, the sum over the free atoms.
+
+    Parameters
+    ----------
+    free_energies : mapping of symbol to sequence of float
+        Vibrational free energy of each free atom in eV at some temperature.
+    bulk : mapping of symbol to float
+        The same per atom of the bulk.
+    excess_oxygen : int
+        N_O − 2 N_metal of the whole slab.
+    area : float
+        Å²
+
+    Returns
+    -------
+    float
+        eV/Å²
+    """
+    surface = sum(value - bulk[symbol] for symbol, values in free_energies.items() for value in values)
+    return (surface + excess_oxygen * (bulk[OXYGEN] - HALF_ZERO_POINT_O2)) / area

@@ -2,6 +2,7 @@
 
 import lzma
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from io import StringIO
 from pathlib import Path
 
@@ -15,14 +16,26 @@ from searcher.errors import InputError
 from searcher.files import replacing
 
 FORMATS = {
-    ".extxyz": "extxyz",
-    ".xyz": "extxyz",
-    ".cif": "cif",
-    ".vasp": "vasp",
-    ".poscar": "vasp",
-    ".traj": "traj",
-    ".db": "db",
+    "*.extxyz": "extxyz",
+    "*.xyz": "extxyz",
+    "*.cif": "cif",
+    "*.vasp": "vasp",
+    "*.poscar": "vasp",
+    "poscar*": "vasp",
+    "contcar*": "vasp",
+    "*vasprun*.xml": "vasp-xml",
+    "outcar*": "vasp-out",
+    "*.pwi": "espresso-in",
+    "*.pwo": "espresso-out",
+    "*.xsf": "xsf",
+    "geometry.in": "aims",
+    "*.traj": "traj",
+    "*.db": "db",
+    "*.json": "json",
 }
+"""ASE's name of a format by the pattern of a file's name in small letters. ASE's own guess is not asked: it would also
+take a Python script for a structure, and run it."""
+DATABASES = ("db", "json")
 LARGEST_FILE = 200_000_000  # bytes
 
 
@@ -44,15 +57,28 @@ FAULTS = (
 """What readers raise on damaged files."""
 
 
-def read_structures(path: Path, any_format: bool = False) -> list[Atoms]:
+def format_of(path: Path) -> str:
+    """ASE's name of a file's format, by the file's name.
+
+    Raises
+    ------
+    InputError
+        If the name fits none of those that are read.
+    """
+    name = (path.stem if path.suffix == ".xz" else path.name).lower()
+    for pattern, file_format in FORMATS.items():
+        if fnmatchcase(name, pattern):
+            return file_format
+    raise InputError(f"structure file `{path}` has an unknown ending; known are {', '.join(FORMATS)}")
+
+
+def read_structures(path: Path) -> list[Atoms]:
     """All structures of a file.
 
     Parameters
     ----------
     path : pathlib.Path
-        extxyz (also compressed, ``.extxyz.xz``), CIF, POSCAR, an ASE trajectory or database.
-    any_format : bool
-        Let ASE find out what a file with another ending is.
+        Of a name that `FORMATS` has; also compressed, ``.extxyz.xz``.
 
     Raises
     ------
@@ -64,17 +90,13 @@ def read_structures(path: Path, any_format: bool = False) -> list[Atoms]:
     size = path.stat().st_size
     if not 0 < size <= LARGEST_FILE:
         raise InputError(f"structure file `{path}` has {size} bytes; allowed are 1 to {LARGEST_FILE}")
-    compressed = path.suffix == ".xz"
-    suffix = Path(path.stem).suffix if compressed else path.suffix
-    file_format = "vasp" if path.name in ("POSCAR", "CONTCAR") else FORMATS.get(suffix.lower())
-    if file_format is None and not any_format:
-        raise InputError(f"structure file `{path}` has an unknown ending; known are {', '.join(sorted(FORMATS))}")
+    file_format = format_of(path)
     try:
-        source = StringIO(_decompressed(path)) if compressed else str(path)
-        read = _of_database(path) if file_format == "db" else ase.io.read(source, index=":", format=file_format)
+        source = StringIO(_decompressed(path)) if path.suffix == ".xz" else str(path)
+        is_database = file_format in DATABASES
+        read = _of_database(path, file_format) if is_database else ase.io.read(source, index=":", format=file_format)
     except FAULTS as error:
-        kind = file_format or "any format that ASE knows"
-        raise InputError(f"structure file `{path}` cannot be read as {kind}: {error}") from None
+        raise InputError(f"structure file `{path}` cannot be read as {file_format}: {error}") from None
     structures = [read] if isinstance(read, Atoms) else list(read)
     if not structures:
         raise InputError(f"structure file `{path}` holds no structure")
@@ -93,10 +115,10 @@ def _decompressed(path: Path) -> str:
     return content.decode()
 
 
-def _of_database(path: Path) -> list[Atoms]:
+def _of_database(path: Path, kind: str) -> list[Atoms]:
     """Rows of an ASE database with their key–value pairs in `info`, which ASE's reader leaves out."""
     found = []
-    with ase.db.connect(path, type="db", use_lock_file=False) as database:
+    with ase.db.connect(path, type=kind, use_lock_file=False) as database:
         for row in database.select():
             atoms = row.toatoms()
             atoms.info |= row.key_value_pairs
@@ -105,18 +127,14 @@ def _of_database(path: Path) -> list[Atoms]:
 
 
 def read_named(paths: Sequence[Path]) -> list[tuple[str, Atoms]]:
-    """All structures of files of any format that ASE reads, with a name for each.
+    """All structures of files, with a name for each.
 
     Raises
     ------
     InputError
         As `read_structures`.
     """
-    return [
-        (f"{path.name} #{number}", atoms)
-        for path in paths
-        for number, atoms in enumerate(read_structures(path, any_format=True))
-    ]
+    return [(f"{path.name} #{number}", atoms) for path in paths for number, atoms in enumerate(read_structures(path))]
 
 
 def write_compressed(path: Path, structures: Sequence[Atoms]) -> None:

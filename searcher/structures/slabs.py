@@ -12,7 +12,7 @@ import spglib
 from ase import Atoms
 from ase.constraints import FixAtoms
 
-from relax.relaxation import frozen_indices
+from relax.overlaps import frozen_indices
 from searcher.scoring.neighbours import cell_heights
 from searcher.structures.crystal import Crystal, orient
 

@@ -1,5 +1,6 @@
 /* Stands between a process and the C library: counts every write, synchronisation, rename and removal of files below
- * one folder, and at a chosen one kills the process or reports a full disk. Each call is two points, before and after. */
+ * one folder; stops the process at each, or at a chosen one kills it or reports a full disk from then on. Each call is two
+ * points, before and after. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -11,7 +12,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum { COUNT, KILL, NO_SPACE };
+enum { COUNT, KILL, NO_SPACE, STOP };
 enum { MOST = 65536, NAME = 96 };
 
 static char folder[PATH_MAX];
@@ -44,6 +45,7 @@ static void reach(const char *when, const char *what, const char *path) {
     const char *base = strrchr(path, '/');
     if (points < MOST) snprintf(names[points], NAME, "%s %s %s", when, what, base ? base + 1 : path);
     if (mode == KILL && points == chosen) kill(getpid(), SIGKILL);
+    if (mode == STOP && points >= chosen) kill(getpid(), SIGSTOP);
     points++;
 }
 

@@ -23,6 +23,7 @@ def write(tmp_path, text):
     return path
 
 
+@pytest.mark.fault(22, "typos, units, doubled keys, aliases, deep nesting, tags", "refused with file and line")
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -49,6 +50,7 @@ def test_a_mistake_or_a_trap_is_named_with_its_line(tmp_path, text, says):
         load_config(write(tmp_path, text))
 
 
+@pytest.mark.fault(22, "`1e-3`, `No`, octal numbers", "read as YAML 1.2 says")
 def test_numbers_and_words_are_read_as_they_look(tmp_path):
     config = load_config(write(tmp_path, GOOD.replace("x", "No") + "acceptance: {kappa_min: 1e-3}\nseed: 0o17\n"))
     assert (config.name, config.acceptance.kappa_min, config.seed) == ("No", 0.001, 15)
@@ -69,6 +71,7 @@ def test_a_mistake_is_told_before_anything_heavy_is_loaded(tmp_path, tell):
     tell(22, "a typo, from the command line", 1, "exit 2 with file and line, before anything heavy is loaded")
 
 
+@pytest.mark.fault(24, "a compressed bomb as a structure file", "refused before it is unpacked")
 def test_a_compressed_bomb_is_not_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "LARGEST_FILE", 1_000_000)
     path = tmp_path / "bomb.extxyz.xz"
@@ -78,6 +81,7 @@ def test_a_compressed_bomb_is_not_unpacked(tmp_path, monkeypatch):
         read_structures(path)
 
 
+@pytest.mark.fault(24, "`../` in names", "refused")
 def test_a_name_cannot_lead_out_of_the_runs_folder(tmp_path):
     for name in ("../x", "/etc/x", "..", "a/b", ""):
         with pytest.raises(InputError, match="`name`"):

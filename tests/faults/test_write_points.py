@@ -1,4 +1,4 @@
-"""Faults 2 and 13: killed, or out of space, at every write, fsync, rename and removal of a campaign's files."""
+"""Faults 1, 2 and 13: killed, or out of space, at every write, fsync, rename and removal of a campaign's files."""
 
 import json
 import os
@@ -12,7 +12,8 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(6 * 3600)]
 
 ROOT = Path(__file__).parents[2]
-PER_PROCESS = 50  # points that one interpreter tries before a fresh one takes over
+PER_PROCESS = 100  # points that one interpreter tries before a fresh one takes over
+PARTS = 12
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,8 @@ def under(interposer, tmp_path_factory):
         }  # fmt: skip
         done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+        shutil.rmtree(folder)
+        folder.mkdir()
         return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
     return run
@@ -43,31 +46,60 @@ def spread(n_points, n):
     return sorted({round(i * (n_points - 1) / max(n - 1, 1)) for i in range(min(n, n_points))})
 
 
+def share(points, part):
+    """The points of one part of a test that is long: what has passed is not repeated when it is cut short."""
+    return [point for index, point in enumerate(points) if index * PARTS // len(points) == part]
+
+
+def pytest_generate_tests(metafunc):
+    if "part" in metafunc.fixturenames:
+        long = metafunc.config.getoption("--long-faults")
+        metafunc.parametrize("part", range(PARTS) if long else [None])
+
+
 def tried(under, mode, points):
-    return [a for i in range(0, len(points), PER_PROCESS) for a in under(mode, *points[i : i + PER_PROCESS])]
-
-
-def test_killed_at_every_write_it_ends_like_the_uninterrupted_one(under, whole, amount, tell):
-    names, digest = whole
-    points = spread(len(names), amount(5, len(names)))
-    answers = tried(under, "kill", points)
+    answers = [a for i in range(0, len(points), PER_PROCESS) for a in under(mode, *points[i : i + PER_PROCESS])]
     assert [a["point"] for a in answers] == points
-    wrong = [(names[a["point"]], a) for a in answers if (a["first"], a["second"], a["digest"]) != (-9, 0, digest)]
+    return answers
+
+
+def test_killed_at_a_write_it_ends_like_the_uninterrupted_one(under, whole, amount, tell):
+    names, digest = whole
+    points = spread(len(names), amount(3, 40))
+    wrong = [(names[a["point"]], a) for a in tried(under, "kill", points) if (a["first"], a["digest"]) != (-9, digest)]
     assert not wrong
-    tell(2, "SIGKILL before and after every write, fsync, rename", len(points), "equal digest each time")
+    tell(2, "SIGKILL before or after a write, fsync, rename", len(points), "equal digest each time")
 
 
-def test_a_full_disk_at_every_write_is_told_and_nothing_is_torn(under, whole, amount, tell):
+def test_what_any_write_leaves_behind_is_taken_up(under, whole, part, tell):
+    """The files as they stand between any two calls are what a kill there would leave."""
+    names, digest = whole
+    points = range(300, 310) if part is None else share(range(len(names)), part)
+    answers = under("states", points[0], len(points))
+    assert answers and all(points[0] <= a["point"] <= points[-1] for a in answers)
+    assert not [(names[a["point"]], a) for a in answers if a["digest"] != digest]
+    tell(
+        2, "stopped before and after every write, fsync, rename", len(points), "equal digest from every state of files"
+    )
+
+
+def test_a_full_disk_at_every_write_is_told_and_nothing_is_torn(under, whole, part, tell):
     names, digest = whole
     writes = [i for i, name in enumerate(names) if name.startswith("before write")]
-    points = [writes[i] for i in spread(len(writes), amount(4, len(writes)))]
-    answers = tried(under, "full", points)
+    points = [writes[i] for i in spread(len(writes), 3)] if part is None else share(writes, part)
     # after the last transaction only SQLite's own tidying is left, which may fail without loss
     last = max(i for i, name in enumerate(names) if name == "after rename campaign.commits.new")
-    for a in answers:
+    for a in tried(under, "full", points):
         assert a["first"] == 5 or (a["first"] == 0 and a["point"] > last), (names[a["point"]], a)
-        assert (a["second"], a["digest"]) == (0, digest), (names[a["point"]], a)
+        assert a["digest"] == digest, (names[a["point"]], a)
     tell(13, "no space left from the n-th write on", len(points), "exit 5, then equal digest each time")
+
+
+def test_killed_at_random_instants_it_ends_like_the_uninterrupted_one(under, whole, part, amount, tell):
+    kills = amount(3, 180 // PARTS)
+    answers = under("instants", part or 0, kills)
+    assert answers[-1]["kills"] >= kills and {a["digest"] for a in answers} == {whole[1]}
+    tell(1, "SIGKILL at random instants, potential remembered", answers[-1]["kills"], "equal digest each time")
 
 
 def test_a_small_file_system_that_grows_later(whole, tmp_path, amount, tell):

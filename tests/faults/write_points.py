@@ -1,41 +1,71 @@
-"""Runs the tiny campaign under the interposer: ``write_points.py FOLDER count``, or ``kill``, ``full`` with points.
+"""Runs the tiny campaign under the interposer and prints one JSON object per line: ``write_points.py FOLDER MODE …``
 
-Prints one JSON object per line. Each run is a fork of this process, which has imported everything and computed nothing.
+``count``
+    Names of all points and the digest of an uninterrupted campaign.
+``kill POINT …``, ``full POINT …``
+    Killed at a point, or the disk full from there on; then taken up again.
+``states FIRST N``
+    Stopped at `N` points from `FIRST` on; wherever its files have changed, a copy of them is taken up: what a kill
+    there would have left.
+``instants SEED N``
+    Killed at `N` random instants.
+
+Each run is a fork of this process, which has run the campaign once: relaxations, energies and SOAP are remembered, so
+that what is left is what is tested, the writing and the taking up.
 """
 
 import ctypes
+import hashlib
 import json
 import os
+import pickle
+import random
 import shutil
 import signal
 import sys
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 from rich.console import Console
 
-from searcher.campaign import gan_arm, verification
+from searcher.campaign import verification
 from searcher.campaign.campaign import open_campaign
+from searcher.campaign.executor import InlineExecutor, Outcome
 from searcher.campaign.ledger import LEDGER, Ledger
 from searcher.campaign.loop import run_campaign
 from searcher.cli import main as command_line
 from searcher.loading import load_config
 
-COUNT, KILL, NO_SPACE = range(3)
+COUNT, KILL, NO_SPACE, STOP = range(4)
 TINY = Path(__file__).parents[1] / "configs" / "tiny.yaml"
 LONGEST_S = 240
-assert gan_arm  # torch and the networks are imported before the first fork
 
 interposer = ctypes.CDLL(None)
 interposer.interposer_name.restype = ctypes.c_char_p
 interposer.interposer_count.restype = ctypes.c_long
 interposer.interposer_arm.argtypes = (ctypes.c_char_p, ctypes.c_int, ctypes.c_long)
 
+answers: dict[str, dict[str, Any]] = {}
 
-def in_child(action: Callable[[], None]) -> int:
-    """Exit status of an action in a fork; negative for a signal."""
+
+def remembered(
+    self: InlineExecutor, function: Callable[..., dict[str, Any]], payloads: Sequence[dict[str, Any]]
+) -> Iterator[Outcome]:
+    """`InlineExecutor.map` with a memory."""
+    for index, payload in enumerate(payloads):
+        key = hashlib.sha256(pickle.dumps((function.__name__, payload))).hexdigest()
+        if key not in answers:
+            answers[key] = function(payload)
+        yield Outcome(index, answers[key])
+
+
+def fork(action: Callable[[], None]) -> int:
+    """Process id of a fork that does something and ends."""
     child = os.fork()
     if child == 0:
         signal.alarm(LONGEST_S)
@@ -51,7 +81,12 @@ def in_child(action: Callable[[], None]) -> int:
             interposer.interposer_disarm()
             sys.stdout.flush()
             os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return child
+
+
+def in_child(action: Callable[[], None]) -> int:
+    """Exit status of an action in a fork; negative for a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(fork(action), 0)[1])
 
 
 def campaign(runs: Path) -> None:
@@ -62,10 +97,15 @@ def campaign(runs: Path) -> None:
         opened.close()
 
 
-def count(runs: Path) -> None:
-    runs.mkdir(parents=True)
-    interposer.interposer_arm(str(runs).encode(), COUNT, -1)
+def watched(runs: Path, what: int, point: int) -> None:
+    interposer.interposer_arm(str(runs).encode(), what, point)
     campaign(runs)
+
+
+def count(runs: Path) -> None:
+    shutil.rmtree(runs, ignore_errors=True)
+    runs.mkdir(parents=True)
+    watched(runs, COUNT, -1)
     interposer.interposer_disarm()
     names = [interposer.interposer_name(i).decode() for i in range(interposer.interposer_count())]
     print(json.dumps({"points": names, "digest": digest(runs)}), flush=True)
@@ -84,24 +124,90 @@ def command(runs: Path) -> None:
     command_line()
 
 
+def taken_up(runs: Path, what: dict[str, object]) -> None:
+    """Go on in a fork, and tell the exit status and the digest."""
+
+    def go_on() -> None:
+        campaign(runs)
+        print(json.dumps({**what, "digest": digest(runs)}))
+
+    second = in_child(go_on)
+    if second:
+        print(json.dumps({**what, "second": second, "digest": None}), flush=True)
+
+
 def at_point(runs: Path, what: int, point: int) -> None:
     shutil.rmtree(runs, ignore_errors=True)
     runs.mkdir(parents=True)
 
     def broken() -> None:
+        if what == KILL:
+            watched(runs, KILL, point)
         interposer.interposer_arm(str(runs).encode(), what, point)
-        (campaign if what == KILL else command)(runs)
+        command(runs)
 
-    first = in_child(broken)
-    second = in_child(lambda: campaign(runs))
-    told = {"point": point, "first": first, "second": second}
-    if in_child(lambda: print(json.dumps({**told, "digest": digest(runs)}))):
-        print(json.dumps({**told, "digest": None}), flush=True)
+    taken_up(runs, {"point": point, "first": in_child(broken)})
+
+
+def states(folder: Path, first: int, n: int) -> None:
+    runs, copy = folder / "stopped", folder / "copy"
+    shutil.rmtree(runs, ignore_errors=True)
+    runs.mkdir(parents=True)
+    child = fork(lambda: watched(runs, STOP, first))
+    seen = None
+    for point in range(first, first + n):
+        _, status = os.waitpid(child, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            return
+        now = content(runs)
+        if now != seen:
+            seen = now
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(runs, copy)
+            taken_up(copy, {"point": point})
+        os.kill(child, signal.SIGCONT)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def content(runs: Path) -> dict[str, bytes]:
+    """All files by name, by the hash of what they hold."""
+    paths = sorted(path for path in runs.rglob("*") if path.is_file())
+    return {str(path): hashlib.sha256(path.read_bytes()).digest() for path in paths}
+
+
+def instants(runs: Path, seed: int, n: int) -> None:
+    draws, kills, campaigns = random.Random(seed), 0, 0
+    shutil.rmtree(runs, ignore_errors=True)
+    runs.mkdir(parents=True)
+    began = time.monotonic()
+    in_child(lambda: campaign(runs / "whole"))
+    longest = time.monotonic() - began
+    while kills < n:
+        campaigns += 1
+        place = runs / str(campaigns)
+        for _ in range(5):
+            child = fork(partial(campaign, place))
+            time.sleep(draws.uniform(0.0, 0.7 * longest))
+            os.kill(child, signal.SIGKILL)
+            kills += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        taken_up(place, {"kills": kills})
+        shutil.rmtree(place)
 
 
 if __name__ == "__main__":
-    folder, mode, *chosen = sys.argv[1:]
+    folder, mode, *rest = sys.argv[1:]
+    InlineExecutor.map = remembered
+    warm = Path(folder) / f"warm-{os.getpid()}"
+    warm.mkdir(parents=True)
+    campaign(warm)
+    shutil.rmtree(warm)
     if mode == "count":
         sys.exit(in_child(lambda: count(Path(folder) / "whole")))
-    for number in chosen:
-        at_point(Path(folder) / "broken", {"kill": KILL, "full": NO_SPACE}[mode], int(number))
+    if mode == "states":
+        states(Path(folder), *map(int, rest))
+    elif mode == "instants":
+        instants(Path(folder) / "instants", *map(int, rest))
+    else:
+        for number in rest:
+            at_point(Path(folder) / "broken", {"kill": KILL, "full": NO_SPACE}[mode], int(number))

@@ -4,7 +4,7 @@ import numpy as np
 
 from generators.grids.spec import GridSpec
 from generators.networks.conditioning import ConditionSpec
-from generators.networks.dcwgan import NetworkSettings
+from generators.networks.settings import NetworkSettings
 from generators.proposal import TrainingRecord
 from generators.template import Template
 
@@ -52,6 +52,25 @@ def records(n: int = 12) -> list[TrainingRecord]:
             positions=sites[: 2 + i % 2] + rng.normal(0.0, 0.05, (2 + i % 2, 3)),
             condition={"energy_class": i % 3, "n_O": 1 + i % 2},
             weight=1.0 + i % 2,
+        )
+        for i in range(n)
+    ]
+
+
+def cell_grid() -> GridSpec:
+    return GridSpec.for_cell((5.0, 5.0, 6.0), (8, 8, 8), ("Ru", "O"), 0.55)
+
+
+def cell_records(n: int = 12) -> list[TrainingRecord]:
+    """A Ru with one or two O in cells of two sizes."""
+    rng = np.random.default_rng(1)
+    sites = np.array([[2.5, 2.5, 1.5], [2.5, 0.3, 3.0], [0.3, 2.5, 3.6]])
+    return [
+        TrainingRecord(
+            numbers=np.array([44, 8, 8])[: 2 + i % 2],
+            positions=sites[: 2 + i % 2] + rng.normal(0.0, 0.05, (2 + i % 2, 3)),
+            condition={"energy_class": i % 3},
+            lengths=(4.8, 5.0, 6.0) if i % 4 else (5.2, 5.0, 6.0),
         )
         for i in range(n)
     ]

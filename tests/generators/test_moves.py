@@ -11,6 +11,7 @@ from generators.moves import (
     delocalized_move,
     find_bonds,
     insert_oxygen,
+    relocate_oxygen,
     remove_oxygen,
     stretch_matrix,
 )
@@ -116,6 +117,25 @@ def test_inserted_oxygen_can_bind_and_keeps_its_distance(seed):
 
 def test_oxygen_without_room_is_told():
     assert insert_oxygen(NUMBERS, POSITIONS, LENGTHS, (12.0, 14.0), np.random.default_rng(0)) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_relocated_oxygen_stands_elsewhere_and_nothing_else_changes(seed):
+    for _ in range(100):
+        found = relocate_oxygen(
+            NUMBERS, POSITIONS, LENGTHS, MOVING, (4.0, 8.0), np.random.default_rng(seed), o_o_min=2.0, least=1.5
+        )
+        if found is not None:
+            break
+        seed += 100
+    numbers, positions = found
+    assert sorted(numbers) == sorted(NUMBERS)
+    stayed = [row for row in range(len(NUMBERS)) if np.any(np.all(POSITIONS[row] == positions, axis=1))]
+    (gone,) = set(range(len(NUMBERS))) - set(stayed)
+    assert NUMBERS[gone] == O and gone in MOVING
+    way = positions[-1] - POSITIONS[gone]
+    way[:2] -= LENGTHS[:2] * np.round(way[:2] / LENGTHS[:2])
+    assert np.linalg.norm(way) >= 1.5
 
 
 def test_only_removable_oxygen_goes():

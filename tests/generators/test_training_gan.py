@@ -9,11 +9,16 @@ import torch
 from gan_setting import NETWORKS, grid, records, template
 
 from generators.gan import WEIGHTS_NAME, GanProposer
+from generators.grids.spec import GridSpec
 from generators.networks.conditioning import ConditionSpec
 from generators.proposal import Proposal, Proposer
+from generators.sampling import Drawn, described_sampler
 from generators.training.checkpoint import WeightsError
+from generators.training.dataset import StructureDataset
 from generators.training.settings import TrainingSettings
+from generators.training.view import View
 
+CELL_NETWORKS = replace(NETWORKS, lattice=True)
 SETTINGS = TrainingSettings(steps=3, batch_size=4, checkpoint_every=2, threads=1)
 OXYGEN = ConditionSpec("n_O", "class", n_classes=4)
 
@@ -99,3 +104,88 @@ def test_an_unreadable_grid_is_a_proposal_with_a_reason() -> None:
 def test_sampling_before_fitting_is_refused() -> None:
     with pytest.raises(RuntimeError, match="no weights yet"):
         GanProposer(template(), grid(), NETWORKS, SETTINGS).sample(1, {}, np.random.default_rng(0))
+
+
+def test_full_cells_are_laid_on_the_template() -> None:
+    """A generator that puts out a training structure, shifted as augmentation does, gives its free atoms back."""
+    spec = GridSpec.for_cell(template().cell, (16, 16, 32), ("Ru", "O"), 0.4)
+    proposer = GanProposer(template(), spec, CELL_NETWORKS, SETTINGS, view=View("cell"))
+    proposer.fit(records(), np.random.default_rng(0))
+    assert proposer._sampler is not None and proposer._sampler.scale is not None
+    whole = [proposer._whole(record) for record in records(4)]
+    dataset = StructureDataset(whole, spec, NETWORKS.conditions, None, view=View("cell"))
+    batch = dataset.batch(4, torch.Generator().manual_seed(3))
+    lengths = dataset.lattice_scale.lengths(batch.lattice)
+    proposals = proposer._registered(Drawn(batch.grids, batch.conditions, lengths))
+    assert [proposal.reason for proposal in proposals] == [None] * 4
+    for proposal in proposals:
+        known = [r for r in records(4) if len(r.numbers) == len(proposal.numbers)]
+        heights = np.sort(proposal.positions[:, 2])
+        assert min(np.abs(np.sort(r.positions[:, 2]) - heights).max() for r in known) < 0.02  # Å
+
+
+def test_a_cell_that_fits_no_template_is_a_proposal_with_a_reason() -> None:
+    spec = GridSpec.for_cell(template().cell, (8, 8, 16), ("Ru", "O"), 0.8)
+    proposer = GanProposer(template(), spec, CELL_NETWORKS, SETTINGS, view=View("cell"))
+    proposer.fit(records(), np.random.default_rng(0))
+    proposals = proposer.sample(3, {}, np.random.default_rng(1))
+    assert len(proposals) == 3
+    assert all(proposal.reason is not None and len(proposal.numbers) == 0 for proposal in proposals)
+
+
+def test_slices_are_no_proposals() -> None:
+    with pytest.raises(ValueError, match="`view`"):
+        GanProposer(template(), grid(), NETWORKS, SETTINGS, view=View("slice"))
+
+
+def test_a_wider_noise_makes_more_different_grids() -> None:
+    """Untrained: the spread of the outputs grows with that of the noise."""
+    narrow, wide = (fitted(noise_temperature=temperature) for temperature in (0.3, 2.0))
+    spreads = [
+        p.sample_grids(40, {"energy_class": 0}, np.random.default_rng(0))[0].std(dim=0).mean() for p in (narrow, wide)
+    ]
+    assert spreads[0] < spreads[1]
+
+
+def test_weights_that_describe_themselves_are_sampled(tmp_path: Path) -> None:
+    trained = fitted(tmp_path)
+    sampler = described_sampler(tmp_path / WEIGHTS_NAME, template())
+    assert torch.equal(
+        sampler.draw(4, {}, np.random.default_rng(1)).grids, trained.sample_grids(4, {}, np.random.default_rng(1))[0]
+    )
+    with pytest.raises(WeightsError, match="template"):
+        described_sampler(tmp_path / WEIGHTS_NAME)
+
+
+def test_networks_without_conditions_are_trained_kept_and_sampled(tmp_path: Path) -> None:
+    networks = replace(NETWORKS, conditions=())
+    proposer = GanProposer(template(), grid(), networks, SETTINGS, folder=tmp_path)
+    proposer.fit(records(), np.random.default_rng(0))
+    again = GanProposer(template(), grid(), networks, SETTINGS, warm_start=tmp_path / WEIGHTS_NAME)
+    grids = [p.sample_grids(3, {}, np.random.default_rng(1))[0] for p in (proposer, again)]
+    assert torch.equal(*grids) and proposer.sample(3, {}, np.random.default_rng(1))[0].condition == {}
+
+
+def test_hotter_noise_gives_other_samples() -> None:
+    cold, hot = fitted(), fitted(noise_temperature=2.0)
+    grids = [p.sample_grids(3, {}, np.random.default_rng(1))[0] for p in (cold, hot)]
+    assert not torch.equal(*grids)
+
+
+def test_training_begins_with_weights_of_a_cell_of_other_lengths(tmp_path: Path) -> None:
+    fitted(tmp_path)
+    wider = replace(template(), cell=np.array([4.6, 4.6, 16.0]))
+    spec = GridSpec.for_window(wider, (8, 8, 8), ("Ru", "O"), sigma=0.45)
+    spec = replace(spec, sigma=grid().sigma)
+    weights = tmp_path / WEIGHTS_NAME
+    grids = []
+    for transfer in (None, weights):
+        proposer = GanProposer(wider, spec, NETWORKS, SETTINGS, transfer=transfer)
+        proposer.fit(records(), np.random.default_rng(0))
+        grids.append(proposer.sample_grids(3, {}, np.random.default_rng(1))[0])
+    assert not torch.equal(*grids)
+    with pytest.raises(WeightsError, match="lengths"):
+        GanProposer(wider, spec, NETWORKS, SETTINGS, warm_start=weights)
+    finer = GridSpec.for_window(wider, (16, 8, 8), ("Ru", "O"), sigma=0.4)
+    with pytest.raises(WeightsError, match="shape"):
+        GanProposer(wider, finer, NETWORKS, SETTINGS, transfer=weights).fit(records(), np.random.default_rng(0))

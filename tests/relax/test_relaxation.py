@@ -7,16 +7,11 @@ import pytest
 from ase import Atoms
 from relax_structures import distorted_slab
 
+from relax.overlaps import push_apart
 from relax.potential import CountingCalculator
-from relax.relaxation import (
-    EXPLODING,
-    LEAVING_WINDOW,
-    MAX_CALLS,
-    RelaxationSettings,
-    RelaxationSettingsError,
-    push_apart,
-    relax,
-)
+from relax.relaxation import RelaxationSettings, RelaxationSettingsError, relax
+from relax.stopping import EXPLODING, LEAVING_WINDOW
+from relax.watching import MAX_CALLS
 
 
 def test_energy_falls_and_frozen_atoms_stay(analytic: CountingCalculator) -> None:

@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from generators.grids.density import densities, pack
+from generators.grids.files import write_grids
+from generators.grids.spec import GridSpec
 from searcher.campaign.candidate import Candidate, Gate, Verdict, candidate_id, spawn_seed
 from searcher.campaign.ledger import Ledger
 from searcher.config import ArmSection, BudgetSection, CampaignConfig, PotentialSection
@@ -58,7 +61,7 @@ def build_campaign(folder: Path, name: str = "invented", iterations: int = 2, pe
         rng = np.random.default_rng(5)
         for iteration in range(iterations):
             _add_iteration(ledger, iteration, list(seeds.values()), per_arm, rng)
-            _add_grids(folder / "iterations" / f"{iteration:03d}", rng)
+            _add_grids(folder / "iterations" / f"{iteration:03d}", list(seeds.values()), rng)
     return ledger
 
 
@@ -91,6 +94,8 @@ def _add_iteration(
         ("critic_loss", -4 * np.exp(-steps / 150) + rng.normal(0, 0.1, len(steps))),
         ("generator_loss", 2 * np.exp(-steps / 250) + rng.normal(0, 0.1, len(steps))),
         ("wasserstein", 5 * np.exp(-steps / 120) + rng.normal(0, 0.1, len(steps))),
+        ("critic_gradient", 1 + rng.uniform(0, 0.2, len(steps))),
+        ("generator_gradient", 0.5 + rng.uniform(0, 0.2, len(steps))),
     ):
         rows = [(name, int(s), float(v)) for s, v in zip(steps, values, strict=True)]
         ledger.add_metrics(iteration, rows)
@@ -127,17 +132,16 @@ def _candidate(
     return replace(relaxed, passed=Gate.ACCEPTED, verdict=Verdict.ACCEPTED)
 
 
-def _add_grids(folder: Path, rng: np.random.Generator) -> None:
+def _add_grids(folder: Path, structures: list[Atoms], rng: np.random.Generator) -> None:
+    """What a generator might have sampled: the seeds, blurred by noise in the atoms' places."""
     folder.mkdir(parents=True)
-    axis = np.arange(16) * 0.42
-    x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")
-    grids = np.zeros((3, 2, 16, 16, 16), dtype=np.float16)
-    for density in grids.reshape(-1, 16, 16, 16):
-        for cx, cy, cz in rng.uniform(1, 5.5, (4, 3)):
-            np.add(
-                density,
-                np.exp(-((x - cx) ** 2 + (y - cy) ** 2 + (z - cz) ** 2) / 0.32),
-                out=density,
-                casting="same_kind",
-            )
-    np.savez(folder / "samples.npz", grids=grids, species=np.array([8, 44]), spacing=np.array([0.42, 0.42, 0.42]))
+    first = structures[0]
+    free = [atoms[atoms.get_tags() == 1] for atoms in structures]
+    floor = min(atoms.positions[:, 2].min() for atoms in free) - 2.0
+    height = max(atoms.positions[:, 2].max() for atoms in free) + 2.0 - floor
+    lengths = (float(first.cell[0, 0]), float(first.cell[1, 1]), float(height))
+    spec = GridSpec((16, 16, 16), ("O", "Ru"), 0.5, (0.0, 0.0, float(floor)), lengths)
+    numbers = [atoms.numbers for atoms in free]
+    places = [atoms.positions + rng.normal(0, 0.15, (len(atoms), 3)) for atoms in free]
+    grids = densities(*pack(list(zip(numbers, places, strict=True)), spec), spec)
+    write_grids(folder / "samples.npz", grids.numpy(), spec)

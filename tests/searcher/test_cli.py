@@ -1,27 +1,10 @@
 """The command line: every mistake is one clear line with its exit code, and nothing is written."""
 
 import json
-import sys
 
 import pytest
 
-from searcher.cli import main
-
 GOOD = 'name: x\npotential: {import_path: "relax.analytic:AnalyticRuO"}\n'
-
-
-@pytest.fixture
-def call(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["searcher", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 @pytest.mark.parametrize(

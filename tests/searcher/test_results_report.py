@@ -12,7 +12,8 @@ import pytest
 from results_campaign import build_campaign
 from rich.console import Console
 
-from searcher.results import plots, svg
+from searcher.errors import InputError
+from searcher.results import plots, report_training, svg
 from searcher.results.report import render, write_report
 from searcher.results.status import finished_iterations, print_status, status, yield_per_thousand
 from searcher.results.terminations import described
@@ -70,7 +71,7 @@ def test_every_accepted_termination_and_seed_has_a_row(campaign, page):
 
 def test_the_page_asks_for_nothing_from_outside(page):
     addresses = [v for _, name, v in outline(page).attributes if name in ("src", "href", "srcset", "action", "data")]
-    assert all(address.startswith("data:") for address in addresses)
+    assert all(address.startswith(("data:", "#")) for address in addresses)
     viewer = (Path(svg.__file__).parent / "templates" / "vendor" / "3Dmol-min.js").read_text(encoding="utf-8")
     # the viewer's own functions for fetching molecules are never called, and the policy would stop them
     assert viewer in page and not re.search(r"https?://|url\((?!#)|@import", page.replace(viewer, ""))
@@ -131,11 +132,50 @@ def test_the_slope_in_the_table_is_minus_the_excess_oxygen(campaign):
 def test_the_envelope_is_drawn_through_its_corners():
     lines = [svg.Curve("poor", "poor", "seed", Line(0.12, 0.05)), svg.Curve("rich", "rich", "arm0", Line(0.07, 0.0))]
     drawn = svg.diagram(lines, (-2.0, 0.0), (1.0,))
-    points = re.search(r'class="envelope" points="([^"]*)"', drawn)[1].split()
+    points = re.search(r'class="envelope" data-facet="" points="([^"]*)"', drawn)[1].split()
     assert len(points) == 3
     x = [float(point.split(",")[0]) for point in points]
     # 0.12 + 0.05 Δμ = 0.07 at Δμ = −1, the middle of the range; a tenth of a unit is the drawing's rounding
     assert x[1] == pytest.approx((x[0] + x[2]) / 2, abs=0.1)
+
+
+def test_facets_have_an_envelope_each_and_are_chosen_by_boxes(campaign, tmp_path):
+    folder, ledger = campaign
+    other = build_campaign(tmp_path / "other", name="other", iterations=1)
+    template = ledger.fact("template")
+    other.set_fact("template", {**template, "facet": "100"})
+    text = render(folder, ledger, None, [tmp_path / "other"])
+    assert re.findall(r'class="envelope" data-facet="(\d+)"', text) == ["110", "100"]
+    assert re.findall(r'type="checkbox" value="(\d+)"', text) == ["110", "100"]
+    assert 'data-id="other 000-gan-' in text and 'id="facets"' not in render(folder, ledger)
+    outline(text)
+    other.set_fact("potential", "another")
+    with pytest.raises(InputError, match="cannot be compared"):
+        render(folder, ledger, None, [tmp_path / "other"])
+
+
+def test_health_tells_what_every_iteration_gave(campaign):
+    rows = report_training.health(campaign[1])
+    assert [row["iteration"] for row in rows] == [0, 1]
+    for row in rows:
+        # of six proposals one is not decoded and one is decoded but not valid; all that relax are novel
+        assert row["decoded"] == pytest.approx(5 / 6) and row["valid"] == pytest.approx(4 / 6)
+        assert row["novel"] == 1.0 and row["steps"] == 391 and 1.0 < row["critic_gradient"] < 1.2
+
+
+def test_a_sample_lies_beside_the_real_structure_that_it_came_from(campaign):
+    folder, ledger = campaign
+    seeds = [ledger.structure(c.relaxed) for c in ledger.candidates(verdict="reference")]
+    names = {c.label or c.id: c for c in ledger.candidates()}
+    found = report_training.samples(folder, ledger)
+    for seed, one in zip(seeds, found, strict=True):
+        # the nearest may be the seed or another of its composition
+        assert ledger.structure(names[one.nearest].relaxed).get_chemical_formula() == seed.get_chemical_formula()
+    # the samples are the seeds with their atoms 0.15 Å off, which takes about 7 % from the overlap with σ = 0.5 Å
+    assert all(0.85 < one.likeness < 1.0 for one in found)
+    for one in found:
+        assert len(one.generated) == len(one.real) == 4
+        assert base64.b64decode(one.generated[0].source.partition(",")[2]).startswith(PNG)
 
 
 def test_a_structure_is_drawn_with_every_atom(campaign):

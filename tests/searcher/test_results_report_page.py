@@ -13,7 +13,7 @@ from results_campaign import build_campaign
 from searcher.campaign.executor import InlineExecutor
 from searcher.results.report import write_report
 from searcher.results.report_data import example_pictures
-from searcher.results.soap_map import CACHE, mean_vectors, principal_axes
+from searcher.results.soap_map import CACHE, groups_of_kernel, likeness, most_different, principal_axes
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -41,7 +41,7 @@ def data_of(page):
 
 def test_every_row_has_its_structure_and_point(campaign, page):
     data = data_of(page)
-    rows = re.findall(r'<tr tabindex="0" data-id="([^"]*)"', page)
+    rows = re.findall(r'<tr tabindex="-?[01]" data-id="([^"]*)"', page)
     assert rows and set(rows) == set(data["structures"]) == set(data["mapped"])
     assert set(re.findall(r'class="point [a-z0-9]+" data-id="([^"]*)"', page)) == set(rows)
     one = campaign[1].structure(campaign[1].candidate(rows[0]).relaxed)
@@ -71,12 +71,38 @@ def test_every_reason_with_a_structure_has_its_picture(campaign):
 def test_averaged_vectors_are_kept_and_equal_structures_lie_together(campaign):
     folder, ledger = campaign
     keys = [c.relaxed for c in ledger.candidates(verdict="accepted")]
-    kept = mean_vectors(folder, ledger, keys, None)
+    kept = likeness(folder, ledger, keys, None).vectors
     assert (folder / CACHE).is_file() and set(kept) == set(keys)
     doubled = {**kept, "again": kept[keys[0]]}
     places = principal_axes(doubled)
     assert places["again"] == pytest.approx(places[keys[0]], abs=1e-12)  # matrix products round row by row
     assert principal_axes({"a": np.zeros(3), "b": np.ones(3)}) == {}
+
+
+def test_groups_are_of_like_structures(campaign):
+    folder, ledger = campaign
+    tabled = [c for c in ledger.candidates() if c.verdict in ("accepted", "reference")]
+    groups = likeness(folder, ledger, [c.relaxed for c in tabled], None).groups
+    compositions = {}
+    for one in tabled:
+        formula = ledger.structure(one.relaxed).get_chemical_formula()
+        compositions.setdefault(formula, set()).add(groups[one.relaxed])
+    # each is one of three seeds with noise: a termination is one group, and two are two
+    assert len(compositions) == 3 and all(len(found) == 1 for found in compositions.values())
+    assert set.union(*compositions.values()) == {1, 2, 3}
+
+
+def test_groups_follow_the_distance_between_them():
+    near, far = 1 - 0.05**2 / 2, 1 - 0.4**2 / 2  # kernels at distances 0.05 and 0.4
+    kernel = np.array([[1, near, far], [near, 1, far], [far, far, 1]])
+    found = groups_of_kernel(kernel)
+    assert found[0] == found[1] != found[2]
+    assert groups_of_kernel(np.ones((1, 1))).tolist() == [1]
+
+
+def test_the_most_different_rows_span_a_line():
+    rows = np.array([[0.0], [1.0], [10.0], [4.0]])
+    assert most_different(rows, 3).tolist() == [0, 2, 3]
 
 
 @pytest.mark.slow

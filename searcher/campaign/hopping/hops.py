@@ -23,7 +23,7 @@ class Hop:
     Attributes
     ----------
     move : str
-        ``start``, ``displacement``, ``insertion``, ``removal``.
+        ``start``, ``displacement``, ``insertion``, ``removal``, ``relocation``.
     draws : int
         Proposals drawn until one was fit to be relaxed.
     reason : str or None

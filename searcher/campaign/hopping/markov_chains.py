@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from generators.moves import cartesian_move, delocalized_move, insert_oxygen, remove_oxygen
+from generators.moves import cartesian_move, delocalized_move, insert_oxygen, relocate_oxygen, remove_oxygen
 from relax.potential import PotentialSpec
 from relax.worker import plain_arrays, relax_task
 from searcher.campaign.executor import Executor, Outcome
 from searcher.campaign.hopping.hops import Hop
+from searcher.campaign.hopping.paving import Paving
 from searcher.campaign.hopping.settings import BasinHoppingSettings
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.relaxing import relaxation_window
@@ -23,8 +24,10 @@ from searcher.scoring.validity import check_validity
 
 OXYGEN = 8
 START = "start"
+DISPLACEMENT = "displacement"
 NO_SITE = "no_site"
 OUTSIDE_WINDOW = "outside_window"
+FALLING_BACK = "searcher.campaign.hopping.falling_back:falling_back"
 SNAPSHOT_DIGITS = 4
 """Å; the path of a relaxation teaches a network, nothing is computed from it"""
 
@@ -38,10 +41,19 @@ class Chain:
     """eV per atom, with that of the potential's ½ O2"""
     rng: np.random.Generator
     current: Hop
+    paving: Paving
 
     def omega(self, hop: Hop) -> float:
         """Ω in eV, up to a constant: the metal count never changes."""
         return float(hop.energy or 0.0) - self.mu_o * hop.numbers.count(OXYGEN)
+
+    def paved_omega(self, hop: Hop) -> float:
+        """Ω in eV with what the chain's stays have added to it."""
+        return self.omega(hop) + self.paving.at(hop.numbers.count(OXYGEN), float(hop.energy or 0.0))
+
+    def stay(self) -> None:
+        """Count a step in the present minimum."""
+        self.paving.visit(self.current.numbers.count(OXYGEN), float(self.current.energy or 0.0))
 
 
 class Walk:
@@ -69,12 +81,14 @@ class Walk:
         chains = []
         for index, delta_mu_o in enumerate(self.settings.ladder):
             rng = np.random.default_rng([seed, index])
-            current = history[0][0]
             if len(history) > 1:
-                last = history[-1][index]
-                rng.bit_generator.state = last.generator
-                current = by_place[last.current]
-            chains.append(Chain(index, self.problem.references.half_energy_o2 + delta_mu_o, rng, current))
+                rng.bit_generator.state = history[-1][index].generator
+            mu_o = self.problem.references.half_energy_o2 + delta_mu_o
+            chain = Chain(index, mu_o, rng, history[0][0], Paving(self.settings.paving))
+            for hops in history[1:]:
+                chain.current = by_place[hops[index].current]
+                chain.stay()
+            chains.append(chain)
         return chains
 
     def advance(self, chains: Sequence[Chain], step: int) -> list[Hop]:
@@ -82,13 +96,16 @@ class Walk:
         proposals = [self._propose(chain, step) for chain in chains]
         relaxed = [(hop, atoms) for hop, atoms in proposals if atoms is not None]
         hops = {hop.chain: hop for hop, _ in proposals}
-        for outcome in self.executor.map(relax_task, [self._payload(atoms) for _, atoms in relaxed]):
+        payloads = [self._hop_payload(chains[hop.chain], hop, atoms) for hop, atoms in relaxed]
+        for outcome in self.executor.map(relax_task, payloads):
             hop, atoms = relaxed[outcome.index]
             hops[hop.chain] = self._minimum(hop, atoms, outcome)
         for chain in chains:
             hops[chain.index] = self._decide(chain, hops[chain.index])
         if self.settings.exchange_every and step % self.settings.exchange_every == 0:
             self._exchange(chains)
+        for chain in chains:
+            chain.stay()
         return [
             replace(
                 hops[chain.index],
@@ -115,20 +132,25 @@ class Walk:
         fewest, most = self.problem.counts["O"]
         count = chain.current.numbers.count(OXYGEN)
         allowed = [*(["insertion"] if count < most else []), *(["removal"] if count > fewest else [])]
-        if chain.rng.random() < self.settings.oxygen_probability and allowed:
+        drawn = chain.rng.random()
+        if drawn < self.settings.oxygen_probability and allowed:
             return str(chain.rng.choice(allowed))
-        return "displacement"
+        if drawn >= 1.0 - self.settings.relocation_probability:
+            return "relocation"
+        return DISPLACEMENT
 
     def _moved(self, atoms: Atoms, move: str, rng: np.random.Generator) -> Atoms | None:
         template, limits, settings = self.problem.template, self.problem.thresholds, self.settings
         numbers, positions = atoms.numbers, atoms.positions
         above = positions[:, 2] >= template.free_floor + settings.buffer_thickness
         moving = np.flatnonzero(above & (np.arange(len(atoms)) >= template.n_frozen))
+        heights = (template.free_floor + settings.buffer_thickness, template.free_ceiling)
+        distances = (limits.o_o_clustered, (limits.metal_o_min, limits.coordination_cutoff))
         found: tuple[np.ndarray, np.ndarray] | None
         if move == "insertion":
-            heights = (template.free_floor + settings.buffer_thickness, template.free_ceiling)
-            metal_o = (limits.metal_o_min, limits.coordination_cutoff)
-            found = insert_oxygen(numbers, positions, template.cell, heights, rng, limits.o_o_clustered, metal_o)
+            found = insert_oxygen(numbers, positions, template.cell, heights, rng, *distances)
+        elif move == "relocation":
+            found = relocate_oxygen(numbers, positions, template.cell, moving, heights, rng, *distances)
         elif move == "removal":
             found = remove_oxygen(numbers, positions, moving, rng)
         elif settings.moves == "cartesian":
@@ -145,6 +167,12 @@ class Walk:
             return OUTSIDE_WINDOW
         validity = check_validity(atoms, self.problem.template.n_frozen, self.problem.thresholds)
         return next((reason for reason in validity.reasons if reason not in self.settings.repairable), None)
+
+    def _hop_payload(self, chain: Chain, hop: Hop, atoms: Atoms) -> dict[str, Any]:
+        if hop.move != DISPLACEMENT or not self.settings.fall_back:
+            return self._payload(atoms)
+        arguments = {"positions": chain.current.positions, "distance": self.settings.fall_back}
+        return {**self._payload(atoms), "criteria": [{"import_path": FALLING_BACK, "arguments": arguments}]}
 
     def _payload(self, atoms: Atoms) -> dict[str, Any]:
         return {
@@ -186,11 +214,11 @@ class Walk:
         )
 
     def _decide(self, chain: Chain, hop: Hop) -> Hop:
-        """Metropolis: downhill always, uphill with probability exp(−ΔΩ/kT)."""
+        """Metropolis: downhill always, uphill with probability exp(−ΔΩ/kT), Ω with what stays have added to it."""
         threshold = float(chain.rng.random())
         if hop.reason is not None:
             return hop
-        rise = max(0.0, chain.omega(hop) - chain.omega(chain.current))
+        rise = max(0.0, chain.paved_omega(hop) - chain.paved_omega(chain.current))
         if threshold < math.exp(-rise / (BOLTZMANN * self.settings.temperature)):
             hop = replace(hop, accepted=True)
             chain.current = hop

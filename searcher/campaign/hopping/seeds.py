@@ -6,9 +6,9 @@ from ase import Atoms
 from rich.console import Console
 
 from searcher.campaign.campaign import Campaign
-from searcher.campaign.candidate import Gate
+from searcher.campaign.candidate import PREPARATION, Gate
 from searcher.campaign.hopping.basin_hopping import BasinHoppingSettings, VisitedMinimum, basin_hopping, write_minima
-from searcher.campaign.preparation import PREPARATION, seed_lines
+from searcher.campaign.preparation import seed_lines
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.progress import counting
 from searcher.errors import SearchFailed

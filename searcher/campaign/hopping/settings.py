@@ -31,6 +31,15 @@ class BasinHoppingSettings:
         Share of the delocalized coordinates in one move.
     oxygen_probability : float
         How often an oxygen atom is inserted or removed instead.
+    relocation_probability : float
+        How often an oxygen atom is taken away and put down elsewhere instead: between the sites of an oxide it has
+        farther to go than a displacement that keeps all distances lets it.
+    paving : float
+        eV that a chain adds to Ω of a minimum for every step it has stood there (energy landscape paving); 0 for plain
+        Metropolis decisions, with which a chain never leaves a deep minimum.
+    fall_back : float
+        A relaxation ends as ``fell_back`` once no free atom is farther than this (Å) from the minimum that the hop
+        started from; 0 for never.
     buffer_thickness : float
         Free atoms lower than this above the template's `free_floor` (Å) relax but are neither displaced nor removed.
     draws : int
@@ -55,6 +64,9 @@ class BasinHoppingSettings:
     step_length: float = 1.2
     mode_fraction: float = 0.25
     oxygen_probability: float = 0.25
+    relocation_probability: float = 0.25
+    paving: float = 0.1
+    fall_back: float = 0.25
     buffer_thickness: float = 0.0
     draws: int = 100
     repairable: tuple[str, ...] = ("clustered_o", "metal_o_close", "metal_metal_close", "metal_overcoordinated")
@@ -70,13 +82,15 @@ class BasinHoppingSettings:
         for name in ("steps", "temperature", "step_length", "draws", "kappa_min"):
             if not getattr(self, name) > 0:
                 raise InputError(f"`basin_hopping.{name}` is {getattr(self, name)} but must be positive")
-        for name in ("buffer_thickness", "exchange_every"):
+        for name in ("buffer_thickness", "exchange_every", "paving", "fall_back", "relocation_probability"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"`basin_hopping.{name}` is {getattr(self, name)} but must not be negative")
-        if not 0.0 < self.mode_fraction <= 1.0 or not 0.0 <= self.oxygen_probability <= 1.0:
+        if not 0.0 < self.mode_fraction <= 1.0:
+            raise InputError(f"`basin_hopping.mode_fraction` is {self.mode_fraction} (above 0, at most 1)")
+        if not 0.0 <= self.oxygen_probability <= 1.0 - self.relocation_probability:
             raise InputError(
-                f"`basin_hopping.mode_fraction` is {self.mode_fraction} (above 0, at most 1), `oxygen_probability` "
-                f"{self.oxygen_probability} (from 0 to 1)"
+                f"`basin_hopping.oxygen_probability` is {self.oxygen_probability} and `relocation_probability` "
+                f"{self.relocation_probability}: from 0 to 1, together at most 1"
             )
 
     def deciding(self) -> dict[str, Any]:

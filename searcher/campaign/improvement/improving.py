@@ -7,6 +7,7 @@ energies to the archive; it changes no verdict of the past.
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -19,17 +20,10 @@ from relax.references import References
 from relax.worker import evaluate_task, plain_arrays, reference_task
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import Candidate
-from searcher.campaign.improvement.refit import Trial, fit_gap, labeller_figures, measure_both, present_data
+from searcher.campaign.improvement.refit import Trial, fit_folder, fit_gap, labeller_figures, measure_both, present_data
 from searcher.campaign.improvement.selection import Pick, pick
-from searcher.campaign.improvement.versions import (
-    VERSIONS,
-    PotentialVersion,
-    as_fact,
-    lines_under,
-    version_folder,
-    versions,
-    with_references,
-)
+from searcher.campaign.improvement.versions import lines_under, with_references
+from searcher.campaign.potential_versions import add_version
 from searcher.campaign.problem import ReferenceEnergies, SurfaceProblem, template_settings
 from searcher.campaign.snapshot import is_known
 from searcher.config import ImproveSection
@@ -38,17 +32,18 @@ from searcher.structures.crystal import Crystal
 from searcher.structures.templates import bottom_slab
 
 IMPROVE = "improve"
+ENERGIES = "improve:energies"
 CHUNK = 8
 Fitter = Callable[[Trial], PotentialSpec]
 
 
 def take_up(campaign: Campaign, problem: SurfaceProblem) -> SurfaceProblem:
     """The problem under the potential in use; the campaign learns what γ it gives to older minima."""
-    found = versions(campaign.ledger)
-    if len(found) < 2:
+    number, hashed, since, _, record = campaign.ledger.potentials()[-1]
+    if number == 0:
         return problem
-    problem = with_references(problem, found[-1])
-    campaign.lines = lines_under(campaign.ledger, problem, found[-1], campaign.ledger.candidates())
+    problem = with_references(problem, record)
+    campaign.lines = lines_under(campaign.ledger, problem, hashed, since, campaign.ledger.candidates())
     return problem
 
 
@@ -86,25 +81,21 @@ def improve(
     chosen = _picked(campaign, iteration, section)
     if not chosen.uncertain and not chosen.wrong:
         return _closed(campaign, problem, iteration, {"adopted": None, "why": ["nothing is uncertain"]}, console)
-    attempts = 1 + sum(name == IMPROVE and detail["adopted"] is not None for _, name, detail in ledger.stages())
-    folder = version_folder(campaign.folder, attempts)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = campaign.iteration_folder(iteration) / IMPROVE
+    folder.mkdir(exist_ok=True)
     new = _labelled(campaign, iteration, chosen, section, folder, console)
-    trial = Trial(folder, campaign.potential, present_data(campaign, section), new, section.fit)
+    trial = Trial(folder, campaign.potential, fit_folder(campaign), present_data(campaign, section), new, section.fit)
     spec = _fitted(campaign, iteration, trial, fitter, console)
-    figures = labeller_figures(campaign, problem, section)
-    before, after = measure_both(campaign, problem, trial, spec, figures)
+    compared = _compared(campaign, problem, iteration, trial, spec, section)
     energies, without = _archive_energies(campaign, spec)
-    why = worsened(before, after) + without
+    why = compared.pop("worse") + without
     detail = {
         "adopted": not why,
-        "number": attempts,
+        "why": why,
         "hash": potential_hash(spec),
         "labeller": section.labeller,
-        "why": why,
         "new_frames": len(new),
-        "before": before.summary(),
-        "after": after.summary(),
+        **compared,
     }
     if why:
         return _closed(campaign, problem, iteration, detail, console)
@@ -167,6 +158,26 @@ def _fitted(campaign: Campaign, iteration: int, trial: Trial, fitter: Fitter, co
     return spec
 
 
+def _compared(
+    campaign: Campaign,
+    problem: SurfaceProblem,
+    iteration: int,
+    trial: Trial,
+    spec: PotentialSpec,
+    section: ImproveSection,
+) -> dict[str, Any]:
+    """What both potentials are worth on the same frames and faces, and in what the new one is worse."""
+    name = f"{IMPROVE}:check"
+    recorded = campaign.ledger.stage(iteration, name)
+    if recorded is None:
+        figures = labeller_figures(campaign, problem, section)
+        before, after = measure_both(campaign, problem, trial, spec, figures)
+        recorded = {"worse": worsened(before, after), "before": before.summary(), "after": after.summary()}
+        with campaign.ledger.transaction():
+            campaign.ledger.finish_stage(iteration, name, recorded)
+    return recorded
+
+
 def _archive_energies(campaign: Campaign, spec: PotentialSpec) -> tuple[dict[str, float], list[str]]:
     """Energies in eV of all minima by another potential, and what has none, one line each."""
     minima = [c for c in campaign.ledger.candidates() if is_known(c)]
@@ -208,21 +219,22 @@ def _adopted(
     detail: dict[str, object],
     console: Console,
 ) -> SurfaceProblem:
+    ledger, hashed = campaign.ledger, potential_hash(spec)
+    if ledger.stage(iteration, ENERGIES) is None:
+        with ledger.transaction():
+            for name, energy in energies.items():
+                ledger.set_energy(name, hashed, energy)
+            ledger.finish_stage(iteration, ENERGIES, {"potential": hashed, "count": len(energies)})
     references, gamma_bottom = _references(campaign, problem, spec)
-    located = spec.as_dict()
-    if spec.kind == "gap":
-        located["path"] = str(Path(spec.path).relative_to(campaign.folder.resolve()))
-    hashed = potential_hash(spec)
-    found = versions(campaign.ledger)
-    version = PotentialVersion(
-        int(str(detail["number"])), hashed, iteration + 1, located, asdict(references), gamma_bottom
-    )
-    with campaign.ledger.transaction():
-        for name, energy in energies.items():
-            campaign.ledger.set_energy(name, hashed, energy)
-        campaign.ledger.set_fact(VERSIONS, as_fact([*found, version]))
-        campaign.ledger.finish_stage(iteration, IMPROVE, detail)
-    campaign.potential, campaign.potential_hash = spec, hashed
+    record = {
+        "fit": str((campaign.iteration_folder(iteration) / IMPROVE).relative_to(campaign.folder)),
+        "references": asdict(references),
+        "gamma_bottom": gamma_bottom,
+    }
+    version = add_version(campaign.folder, ledger, spec, iteration + 1, record)
+    with ledger.transaction():
+        ledger.finish_stage(iteration, IMPROVE, detail)
+    campaign.potential, campaign.potential_hash = version.spec, version.hash
     console.print(f"  potential {hashed} is in use from iteration {iteration + 1} on")
     return take_up(campaign, problem)
 

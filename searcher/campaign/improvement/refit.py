@@ -18,7 +18,7 @@ from relax.potential_check import check
 from relax.potential_figures import PotentialFigures
 from relax.surface_figures import SurfaceFigures, read_surface_figures, write_surface_figures
 from searcher.campaign.campaign import Campaign
-from searcher.campaign.improvement.versions import SETTINGS, VERSIONS
+from searcher.campaign.potential_versions import FOLDER
 from searcher.campaign.problem import SurfaceProblem
 from searcher.config import ImproveSection
 from searcher.errors import EnvironmentProblem, InputError
@@ -27,6 +27,7 @@ from searcher.structures.crystal import Crystal
 from searcher.structures.potential_release import faces_of_lattice, labeller_faces
 
 DATA = Path("data") / "frames.extxyz.xz"
+SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Trial:
         Of the new version.
     present : PotentialSpec
         The potential in use.
+    present_fit : pathlib.Path or None
+        Folder with the settings of its fit, where it has one.
     data : list of ase.Atoms
         Its labelled frames, those held out from its fit included.
     new : list of ase.Atoms
@@ -49,6 +52,7 @@ class Trial:
 
     folder: Path
     present: PotentialSpec
+    present_fit: Path | None
     data: list[Atoms]
     new: list[Atoms]
     fit_changes: Mapping[str, Any] = field(default_factory=dict)
@@ -72,14 +76,24 @@ class Trial:
         InputError
             If a change is no setting of a fit.
         """
-        kept = Path(self.present.path).with_name(SETTINGS)
-        values = json.loads(kept.read_text())["settings"] if kept.is_file() else asdict(FitSettings())
+        values = asdict(FitSettings())
+        if self.present_fit is not None and (kept := self.present_fit / SETTINGS).is_file():
+            values |= json.loads(kept.read_text())["settings"]
         unknown = sorted(set(self.fit_changes) - set(values))
         if unknown:
             raise InputError(f"`improve.fit.{unknown[0]}` is not a setting; there are {sorted(values)}")
         values = {**values, **self.fit_changes}
         values["errors"] = {**FitSettings().errors, **{k: tuple(v) for k, v in values["errors"].items()}}
         return FitSettings(**values)
+
+
+def fit_folder(campaign: Campaign) -> Path | None:
+    """Where the fit of the potential in use left settings and labelled frames; None if it is no GAP."""
+    *_, record = campaign.ledger.potentials()[-1]
+    if "fit" in record:
+        return campaign.folder / record["fit"]
+    gap = campaign.config.potential.gap
+    return None if gap is None else Path(gap_spec(gap).path).parent
 
 
 def present_data(campaign: Campaign, section: ImproveSection) -> list[Atoms]:
@@ -90,11 +104,8 @@ def present_data(campaign: Campaign, section: ImproveSection) -> list[Atoms]:
     InputError
         If there are none.
     """
-    if campaign.potential.kind == "gap" and (beside := Path(campaign.potential.path).with_name("data")).is_dir():
-        return read_data(beside / DATA.name)
-    path = section.data
-    if path is None and campaign.config.potential.gap is not None:
-        path = Path(gap_spec(campaign.config.potential.gap).path).parent / DATA
+    folder = fit_folder(campaign)
+    path = folder / DATA if folder is not None and (folder / DATA).is_file() else section.data
     if path is None or not path.is_file():
         raise InputError(
             f"`improve.data` is {path}: the labelled frames that the potential was fitted to are needed, in a file as "
@@ -122,7 +133,7 @@ def fit_gap(trial: Trial) -> PotentialSpec:
 
 def labeller_figures(campaign: Campaign, problem: SurfaceProblem, section: ImproveSection) -> SurfaceFigures:
     """What the labeller says of crystal and faces of the campaign's facet; measured once."""
-    path = campaign.folder / VERSIONS / "labeller.json"
+    path = campaign.folder / FOLDER / "labeller.json"
     path.parent.mkdir(exist_ok=True)
     if not path.exists():
         crystal = Crystal(problem.metal, problem.references.a, problem.references.c, problem.references.u)

@@ -51,7 +51,7 @@
     viewer.zoom(1.25);
     viewer.render();
   };
-  const words = { wood: "cell", coverages: "coverage", vacancies: "vacancies below", coordination: "neighbours: atoms",
+  const words = { wood: "cell", coverages: "coverage", vacancies: "vacancies below", coordination: "atoms by neighbours",
     layer_spacings_A: "metal layers / \u00c5", layer_group: "layer group" };
   const text = (value) => {
     if (value === null || value === undefined) return "\u2013";
@@ -60,6 +60,8 @@
     if ("symbol" in value) return `${value.symbol} (${value.number})`;
     return Object.entries(value).map(([key, one]) => `${key} ${typeof one === "object" ? text(one) : one}`).join("; ");
   };
+  const neighbours = (elements) => Object.entries(elements).map(([symbol, counts]) =>
+    `${symbol}: ${Object.entries(counts).map(([number, atoms]) => `${atoms} with ${number}`).join(", ")}`).join("; ");
   const detail = (id) => {
     const list = document.getElementById("details");
     if (!list) return;
@@ -72,15 +74,23 @@
       list.append(term, described);
     };
     add("structure", id);
-    for (const [key, value] of Object.entries(data.details[id] ?? {})) add(words[key] ?? key, text(value));
+    for (const [key, value] of Object.entries(data.details[id] ?? {})) {
+      add(words[key] ?? key, key === "coordination" ? neighbours(value) : text(value));
+    }
   };
 
   const tell = (id) => {
     const curve = curves.get(id);
     if (curve && pointed) pointed.textContent = curve.querySelector("title").textContent;
   };
+  // one row at a time is in the order of the tab key; arrow keys go on from there
+  const reach = (row) => {
+    for (const other of rows) other.tabIndex = -1;
+    row.tabIndex = 0;
+  };
   const choose = (id, scroll) => {
     for (const marked of document.querySelectorAll(".chosen")) marked.classList.remove("chosen");
+    for (const marked of document.querySelectorAll("tr[aria-current]")) marked.removeAttribute("aria-current");
     const curve = curves.get(id);
     const row = byId.get(id);
     if (curve) {
@@ -96,6 +106,8 @@
     detail(id);
     if (row) {
       row.classList.add("chosen");
+      row.setAttribute("aria-current", "true");
+      reach(row);
       if (scroll) row.scrollIntoView({ block: "center" });
     }
     tell(id);
@@ -105,6 +117,21 @@
     curve.addEventListener("click", () => choose(id, true));
   }
   for (const [id, point] of points) point.addEventListener("click", () => choose(id, false));
+  const facets = document.getElementById("facets");
+  if (facets) {
+    facets.addEventListener("change", () => {
+      const wanted = new Set([...facets.querySelectorAll("input:checked")].map((box) => box.value));
+      for (const part of document.querySelectorAll("[data-facet]")) {
+        part.classList.toggle("hidden", !wanted.has(part.dataset.facet));
+      }
+    });
+  }
+  const colours = document.getElementById("colours");
+  if (colours) {
+    colours.addEventListener("change", () => {
+      document.getElementById("map").classList.toggle("by-group", colours.value === "group");
+    });
+  }
   if (!table) return;
   if (rows.length) {
     show(rows[0].dataset.id);
@@ -114,6 +141,14 @@
     row.addEventListener("click", () => choose(row.dataset.id, false));
     row.addEventListener("keydown", (event) => {
       if (event.key === "Enter") choose(row.dataset.id, false);
+      if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+      const step = event.key === "ArrowDown" ? "nextElementSibling" : "previousElementSibling";
+      let other = row[step];
+      while (other && other.hidden) other = other[step];
+      if (!other) return;
+      event.preventDefault();
+      reach(other);
+      other.focus();
     });
   }
 
@@ -146,18 +181,24 @@
 
   const search = document.getElementById("search");
   const arm = document.getElementById("arm");
+  const group = document.getElementById("group");
   const filter = () => {
     const wanted = search.value.trim().toLowerCase();
     let shown = 0;
     for (const row of rows) {
-      const fits = (!arm.value || row.dataset.arm === arm.value) && row.textContent.toLowerCase().includes(wanted);
+      const fits = (!arm.value || row.dataset.arm === arm.value) &&
+        (!group || !group.value || row.dataset.group === group.value) && row.textContent.toLowerCase().includes(wanted);
       row.hidden = !fits;
       shown += fits ? 1 : 0;
     }
     document.getElementById("count").textContent = shown;
+    const reachable = rows.find((row) => row.tabIndex === 0);
+    const first = rows.find((row) => !row.hidden);
+    if (first && (!reachable || reachable.hidden)) reach(first);
   };
   search.addEventListener("input", filter);
   arm.addEventListener("change", filter);
+  if (group) group.addEventListener("change", filter);
   document.getElementById("tools").addEventListener("submit", (event) => event.preventDefault());
 
   const mu = document.getElementById("mu");

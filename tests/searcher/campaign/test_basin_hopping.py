@@ -17,6 +17,8 @@ from searcher.campaign.hopping.basin_hopping import (
     read_hops,
     write_minima,
 )
+from searcher.campaign.hopping.falling_back import FELL_BACK, falling_back
+from searcher.campaign.hopping.paving import Paving
 from searcher.campaign.problem import ReferenceEnergies, build_problem
 from searcher.config import CampaignConfig
 from searcher.errors import InputError, SearchFailed
@@ -130,16 +132,18 @@ def test_downhill_is_always_taken_and_the_chain_stands_where_it_went(problem, fi
     place = {(hop.step, hop.chain): hop for hops in steps for hop in hops}
     for chain, delta_mu_o in enumerate(SETTINGS.ladder):
         mu_o = problem.references.half_energy_o2 + delta_mu_o
-        before = steps[0][0]
+        before, paving = steps[0][0], Paving(SETTINGS.paving)
         for hops in steps[1:]:
             hop = hops[chain]
             rise = np.inf
             if hop.reason is None:
                 rise = hop.energy - before.energy - mu_o * (hop.numbers.count(8) - before.numbers.count(8))
+                rise += paving.at(hop.numbers.count(8), hop.energy) - paving.at(before.numbers.count(8), before.energy)
             assert hop.accepted or rise > 0
             # a uniform number below exp(-40) will not be met
             assert not hop.accepted or rise < 40 * BOLTZMANN * SETTINGS.temperature
             before = hop if hop.accepted else before
+            paving.visit(before.numbers.count(8), before.energy)
             assert place[hop.current] == before
 
 
@@ -165,9 +169,32 @@ def test_lost_relaxations_are_rejected_hops(problem, start, tmp_path):
 
 
 def test_cartesian_moves_give_other_minima_by_the_same_way(problem, start, tmp_path):
-    settings = replace(SETTINGS, steps=1, moves="cartesian", oxygen_probability=0.0)
+    settings = replace(SETTINGS, steps=1, moves="cartesian", oxygen_probability=0.0, relocation_probability=0.0)
     assert basin_hopping(problem, POTENTIAL, InlineExecutor(), start, settings, 5, tmp_path)
     assert {hop.move for hop in read_hops(tmp_path)[1]} == {"displacement"}
+
+
+def test_a_chain_leaves_a_minimum_that_no_temperature_would_let_it_leave():
+    """In two minima 1 eV apart a chain at 1000 K takes e^11 steps to go up; paved by 0.1 eV it takes about ten."""
+    lower, upper, paving = -100.0, -99.0, Paving(0.1)
+    steps = 0
+    while lower + paving.at(8, lower) < upper:
+        paving.visit(8, lower + 0.02 * (-1) ** steps)  # relaxations into one minimum differ by the force criterion
+        steps += 1
+        assert paving.at(8, upper) == paving.at(9, lower) == 0.0
+    assert 10 <= steps <= 11
+
+
+def test_a_structure_back_in_its_minimum_is_told_whatever_image_it_is_in(problem, start):
+    n_frozen = problem.template.n_frozen
+    criterion = falling_back(start.positions[n_frozen:].tolist(), 0.25)
+    moved = start.copy()
+    moved.positions[-1] += [0.2, -0.1, 0.0]
+    assert criterion(moved, 0.0, 1) == FELL_BACK
+    moved.positions[-1, 0] += problem.template.cell[0]
+    assert criterion(moved, 0.0, 1) == FELL_BACK
+    moved.positions[-2, 2] += 0.3
+    assert criterion(moved, 0.0, 1) is None
 
 
 def test_a_budget_of_force_calls_ends_the_chains(problem, start, finished):
@@ -197,7 +224,14 @@ def test_a_bad_start_is_told(problem, start, tmp_path):
 
 
 def test_settings_out_of_range_are_refused():
-    for change in ({"moves": "spiral"}, {"ladder": ()}, {"temperature": 0.0}, {"mode_fraction": 1.5}, {"steps": 0}):
+    for change in (
+        {"moves": "spiral"},
+        {"ladder": ()},
+        {"temperature": 0.0},
+        {"mode_fraction": 1.5},
+        {"steps": 0},
+        {"paving": -1.0},
+    ):
         with pytest.raises(InputError, match=next(iter(change))):
             BasinHoppingSettings(**change)
 

@@ -75,6 +75,7 @@ def test_a_bad_task_fails_alone(executor, kind, failure):
     assert [outcomes[i].result for i in (0, 2)] == [{"value": 2}, {"value": 6}]
 
 
+@pytest.mark.fault(5, "a worker killed", "only its task is done again")
 def test_only_the_killed_task_is_done_again(executor, tmp_path):
     payloads = [{"value": i, "poisoned": 2, "folder": tmp_path} for i in range(6)]
     outcomes = {o.index: o.result for o in executor.map(once_killed, payloads)}
@@ -83,6 +84,7 @@ def test_only_the_killed_task_is_done_again(executor, tmp_path):
     assert attempts == {i: 2 if i == 2 else 1 for i in range(6)}
 
 
+@pytest.mark.fault(9, "workers that leak memory", "replaced between tasks, every answer right")
 def test_a_worker_that_leaks_is_replaced_and_no_task_suffers():
     executor = LocalExecutor(workers=1, deadline_s=60.0, memory_gib=1.0, tasks_per_worker=50)
     outcomes = list(executor.map(leak, [{"value": i} for i in range(9)]))
@@ -107,6 +109,7 @@ def test_a_faulty_set_up_ends_the_batch_with_its_message(executor):
         list(executor.map(misbehave, [{"value": 1, "kind": "set-up"}]))
 
 
+@pytest.mark.fault(4, "SIGKILL of a driver", "its workers end with it")
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process die with its parent")
 def test_workers_die_with_their_driver(tmp_path):
     script = tmp_path / "driver.py"

@@ -79,14 +79,6 @@ def test_a_file_that_is_no_ledger_is_refused(tmp_path):
         Ledger(path)
 
 
-def test_another_schema_version_is_refused(tmp_path):
-    ledger = Ledger.create(tmp_path / "campaign.db", {})
-    ledger.set_fact("schema_version", 99)
-    ledger.close()
-    with pytest.raises(StorageError, match="99"):
-        Ledger(tmp_path / "campaign.db")
-
-
 def test_the_funnel_counts_the_last_gate_passed(ledger):
     gates = [Gate.PROPOSED, Gate.VALID, Gate.CONVERGED, Gate.ACCEPTED]
     ledger.add_candidates([candidate(i, passed=gate, force_calls=10) for i, gate in enumerate(gates)])

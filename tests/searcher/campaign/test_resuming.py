@@ -50,6 +50,7 @@ def short(tmp_path_factory):
     return config
 
 
+@pytest.mark.fault(23, "a setting or the thread count changed", "refused with the difference")
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -65,12 +66,14 @@ def test_a_setting_that_changes_results_is_refused_with_the_difference(short, ch
     assert "--fork" in str(refusal.value)
 
 
+@pytest.mark.fault(23, "another version of a package", "refused with the difference")
 def test_another_version_is_refused_with_the_difference(short, monkeypatch):
     monkeypatch.setattr(resuming, "versions", lambda: {"python": platform.python_version(), "ase": "1.2.3"})
     with pytest.raises(InputError, match=r"ase was .*, is 1\.2\.3"):
         open_campaign(short, Event())
 
 
+@pytest.mark.fault(23, "cosmetic settings changed", "accepted and recorded")
 def test_a_cosmetic_change_is_accepted_and_recorded(short):
     changed = tiny(short.runs, "budget.iterations=1", "execution.workers=7", "keep.grids=last")
     campaign = open_campaign(changed, Event())
@@ -89,6 +92,7 @@ def test_an_extended_campaign_equals_one_that_was_longer_from_the_start(tmp_path
     assert run(config) == longer
 
 
+@pytest.mark.fault(23, "a fork with other settings", "starts from the archive")
 def test_a_fork_knows_what_its_origin_found_and_searches_with_other_settings(short, tmp_path):
     origin = reading(short)
     found = [c for c in origin.candidates(reached=Gate.VALID_RELAXED) if c.arm != "seed"]
@@ -119,6 +123,7 @@ def test_a_fork_with_another_surface_is_refused_before_anything_is_written(short
 POTENTIAL = 'from relax.analytic import AnalyticRuO\n\n\nclass Mine(AnalyticRuO):\n    """{0}"""\n'
 
 
+@pytest.mark.fault(17, "a potential changed between two runs", "exit 4")
 @pytest.mark.slow
 def test_a_potential_changed_behind_its_back_is_refused(tmp_path):
     """In processes of their own: an imported module does not change."""
@@ -140,6 +145,7 @@ def test_a_potential_changed_behind_its_back_is_refused(tmp_path):
     assert codes == [0, 0, 4] and "changed behind its back" in done.stderr, done.stderr
 
 
+@pytest.mark.fault(17, "a potential changed during a run", "refused")
 def test_a_potential_changed_while_the_campaign_runs_ends_it(tmp_path, monkeypatch):
     from relax import worker
 
@@ -156,6 +162,7 @@ def call(monkeypatch, capsys, *words):
     return ended.value.code or 0, captured.out + captured.err
 
 
+@pytest.mark.fault(18, "a second launch", "exit 3, names process and host")
 def test_a_second_launch_ends_with_3_and_names_the_holder(short, monkeypatch, capsys):
     first = open_campaign(short, Event())
     folder = short.runs / short.name
@@ -180,6 +187,7 @@ def test_a_fork_that_makes_no_sense_is_refused(short, monkeypatch, capsys, words
     assert code == 2 and says in text and not (short.runs / "other").exists()
 
 
+@pytest.mark.fault(19, "a lock left on this host", "taken over")
 def test_a_stale_lock_of_this_host_is_taken_over(short):
     folder = short.runs / short.name
     (folder / HOLDER).write_text(json.dumps({"pid": 1234, "host": platform.node()}))
@@ -187,6 +195,7 @@ def test_a_stale_lock_of_this_host_is_taken_over(short):
     assert holder(folder) is None
 
 
+@pytest.mark.fault(19, "a lock left on another host", "refused until `searcher unlock`")
 def test_a_stale_lock_of_another_host_is_refused_until_it_is_unlocked(short, monkeypatch, capsys):
     folder = short.runs / short.name
     (folder / HOLDER).write_text(ELSEWHERE)

@@ -1,7 +1,6 @@
 """`searcher score` and `searcher diagram` on files: published figures, and what must not change an answer."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from published_slabs import ENERGY_BULK, HALF_O2, published, reference_structure
 
 from relax.potential import PotentialSpec
 from searcher.campaign.executor import InlineExecutor
-from searcher.cli import main
 from searcher.errors import InputError
 from searcher.evaluation import scores
 from searcher.evaluation.diagram import as_record, diagram_of_files, with_o2_scheme
@@ -35,20 +33,6 @@ ANALYTIC = "relax.analytic:AnalyticRuO"
 def energies():
     """By the analytic potential, in this process; measured references are kept for all tests."""
     return Energies(InlineExecutor, PotentialSpec("calculator", import_path=ANALYTIC))
-
-
-@pytest.fixture
-def call(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["searcher", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 def named(**structures):

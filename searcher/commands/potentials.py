@@ -1,4 +1,4 @@
-"""Commands that make, check and improve potentials."""
+"""The commands that make, check and improve potentials: `searcher potential …`."""
 
 import json
 from pathlib import Path
@@ -7,18 +7,24 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from searcher.commands.options import AsJson
 from searcher.errors import EnvironmentProblem, InputError
 
-potential_app = typer.Typer(no_args_is_help=True, help="Make, check and improve potentials.")
 
-Arguments = Annotated[str, typer.Option(metavar="JSON", help="Keyword arguments of the reference calculator.")]
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to the program."""
+    potentials = typer.Typer(no_args_is_help=True, help="Make, check and improve potentials.")
+    app.add_typer(potentials, name="potential")
+    potentials.command("label")(label)
+    potentials.command("fit")(fit)
+    potentials.command("check")(check)
+    potentials.command("improve")(improve)
 
 
-@potential_app.command("label")
-def potential_label(
+def label(
     out: Annotated[Path, typer.Option(help="File of labels to write or to go on with (.jsonl).")],
     calculator: Annotated[str, typer.Option(metavar="MODULE:CALLABLE", help="The reference calculator.")],
-    arguments: Arguments = "{}",
+    arguments: Annotated[str, typer.Option(metavar="JSON", help="Its keyword arguments.")] = "{}",
     structures: Annotated[
         Literal["set", "walks", "small-cells"],
         typer.Option(
@@ -47,8 +53,7 @@ def potential_label(
         print(label_walks(seed, name, walker, calculator, keywords, out, processes))
 
 
-@potential_app.command("fit")
-def potential_fit(
+def fit(
     labels: Annotated[
         list[Path], typer.Argument(help="Labels (.jsonl), or frames that were kept (.extxyz.xz); several are joined.")
     ],
@@ -60,10 +65,9 @@ def potential_fit(
     print(fit_potential_set(labels, out))
 
 
-@potential_app.command("check")
-def potential_check(
+def check(
     folder: Annotated[Path, typer.Argument(help="Folder of a potential.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure a potential on frames that its fit has not seen, and write its model card with pictures."""
     from searcher.structures.potential_release import check_potential_set
@@ -76,8 +80,7 @@ def potential_check(
         raise EnvironmentProblem("this potential misses what is asked of it:\n" + "\n".join(missed))
 
 
-@potential_app.command("improve")
-def potential_improve(
+def improve(
     run_folder: Annotated[
         Path, typer.Argument(metavar="RUN", help="A campaign's folder, for example runs/quickstart.")
     ],

@@ -1,40 +1,40 @@
 """The commands that turn structures and campaigns into knowledge."""
 
 import json
-import os
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
+from searcher.commands.options import (
+    CORES,
+    Arguments,
+    AsJson,
+    Potential,
+    RunPath,
+    Workers,
+    make_executor,
+    named_potential,
+    note,
+)
 from searcher.errors import InputError
 
 if TYPE_CHECKING:
-    from searcher.campaign.executor import Executor
     from searcher.evaluation.diagram import Diagram
     from searcher.evaluation.energies import Energies
 
 MEV = 1e-3
-CORES = os.cpu_count() or 1
-DEADLINE_S = 900.0
-MEMORY_GIB = 4.0
-TASKS_PER_WORKER = 200
 
-Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="Structure files of any format that ASE reads.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
-Potential = Annotated[
-    str, typer.Option(metavar="NAME|XML|MODULE:CALLABLE", help="Where energies come from that no file holds.")
+Files = Annotated[
+    list[Path], typer.Argument(metavar="FILE…", help="Structure files: extxyz, CIF, POSCAR, OUTCAR, ASE db …")
 ]
-Arguments = Annotated[str, typer.Option(metavar="JSON", help="Keyword arguments of a MODULE:CALLABLE.")]
 EnergyBulk = Annotated[float | None, typer.Option(help="Of the bulk oxide in eV per formula unit.")]
 HalfO2 = Annotated[float | None, typer.Option(help="½E(O2) in eV: where Δμ_O is 0.")]
 GammaBottom = Annotated[float | None, typer.Option(help="γ of the lower face of one-sided slabs in meV/Å².")]
 Facet = Annotated[str | None, typer.Option(help="Of all structures, for example 110; otherwise found out.")]
 O2Reference = Annotated[str, typer.Option(help="raw or fitted: ½E(O2) of the potential, or from the formation energy.")]
-Workers = Annotated[int, typer.Option(min=1, help="Processes for energies and SOAP vectors.")]
 
 
 class SeveralAgainst(TyperCommand):
@@ -63,9 +63,75 @@ def repeated_option(words: list[str], option: str) -> list[str]:
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
     app.command(cls=SeveralAgainst)(score)
-    for command in (diagram, compare):
+    for command in (report, export, diagram, compare):
         app.command()(command)
     app.command("import")(import_results)
+
+
+def report(
+    run_folder: RunPath,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="RUN", help="A campaign of another facet for the diagram; repeatable."),
+    ] = None,
+) -> None:
+    """Write report.html."""
+    from searcher.campaign.ledger import Ledger
+    from searcher.results.report import write_report
+
+    ledger = Ledger.of_run(run_folder)
+    executor = make_executor(CORES)
+    try:
+        print(write_report(run_folder, ledger, executor, beside or ()))
+    finally:
+        executor.close()
+
+
+def export(
+    run_folder: RunPath,
+    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="extxyz, cif, poscar, db; vasp, espresso, gpaw for DFT inputs; repeatable."),
+    ] = None,
+    ids: Annotated[list[str] | None, typer.Option("--id", help="Only these candidates; repeatable.")] = None,
+    symmetric: Annotated[
+        bool, typer.Option("--symmetric", help="DFT inputs of slabs with two equal faces, not one-sided ones.")
+    ] = False,
+    kpoint_length: Annotated[float, typer.Option(help="k-points times cell length in Å, for DFT inputs.")] = 24.0,
+    dynamics: Annotated[
+        float | None, typer.Option(metavar="K", help="Shake each at this temperature: does it stay?")
+    ] = None,
+    picoseconds: Annotated[float, typer.Option(help="How long it is shaken.")] = 1.0,
+    vibrations: Annotated[
+        float | None, typer.Option(metavar="K", help="What vibrations change in γ at this temperature.")
+    ] = None,
+    workers: Workers = CORES,
+) -> None:
+    """Write accepted terminations for other programs."""
+    from searcher.campaign.ledger import Ledger
+    from searcher.results.export import chosen_terminations
+    from searcher.results.export import export as export_structures
+
+    chosen = tuple(formats) if formats else ("extxyz", "cif", "poscar", "db")
+    ledger = Ledger.of_run(run_folder)
+    extra: dict[str, dict[str, Any]] = {}
+    if dynamics is not None or vibrations is not None:
+        from searcher.results.finite_temperature import AtTemperature, asked_for
+
+        asked = asked_for(dynamics, picoseconds, vibrations)
+        terminations = chosen_terminations(run_folder, ledger, ids)
+        executor = make_executor(workers)
+        try:
+            extra = AtTemperature(run_folder, ledger, executor).records(terminations, asked)
+        finally:
+            executor.close()
+    print(
+        export_structures(
+            run_folder, ledger, out, chosen, ids,
+            symmetric=symmetric, kpoint_length=kpoint_length, at_temperature=extra,
+        )
+    )  # fmt: skip
 
 
 def score(
@@ -106,7 +172,7 @@ def score(
     print_scores(records, Console())
     every_atom = sum(record["atoms"] == "all" for record in records)
     if every_atom:
-        _note(f"κ of {every_atom} structures is over all atoms, since none of theirs is fixed")
+        note(f"κ of {every_atom} structures is over all atoms, since none of theirs is fixed")
 
 
 def diagram(
@@ -172,11 +238,11 @@ def diagram(
     for facet_share in record.get("wulff", {}).get("facets", []):
         print(f"({facet_share['facet']}) {facet_share['id']}: {100 * facet_share['share']:.1f} % of the surface")
     for text in found.notes:
-        _note(text)
+        note(text)
 
 
 def import_results(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A campaign's folder.")],
+    run_folder: RunPath,
     sources: Annotated[
         list[Path], typer.Argument(metavar="FOLDER…|FILE…", help="What `searcher export` wrote, or structure files.")
     ],
@@ -259,10 +325,6 @@ def _wulff(found: "Diagram", delta_mu_o: float) -> dict[str, Any]:
     return wulff_shape(found.facets(), delta_mu_o, Crystal())
 
 
-def _note(text: str) -> None:
-    Console(stderr=True, soft_wrap=True, highlight=False).print(text, markup=False)
-
-
 def _check_facet(facet: str | None) -> None:
     if facet is not None:
         from searcher.structures.crystal import parse_facet
@@ -273,28 +335,12 @@ def _check_facet(facet: str | None) -> None:
 def _energies(
     potential: str, arguments: str, o2_reference: str, given: tuple[float | None, float | None], workers: int
 ) -> "Energies":
-    from relax.potential import PotentialError, check_files
-    from searcher.errors import EnvironmentProblem
-    from searcher.evaluation.energies import Energies, parse_potential
+    from searcher.evaluation.energies import Energies
 
     if o2_reference not in ("raw", "fitted"):
         raise InputError(f"`--o2-reference` is {o2_reference!r} but must be raw or fitted")
     if (given[0] is None) != (given[1] is None):
         raise InputError("give both `--energy-bulk` and `--half-energy-o2`, or neither")
-    try:
-        keywords = json.loads(arguments)
-        spec = parse_potential(potential, keywords)
-        check_files(spec)
-    except json.JSONDecodeError as error:
-        raise InputError(f"`--arguments` is not JSON ({error}); an example is '{{}}'") from None
-    except PotentialError as error:
-        raise EnvironmentProblem(str(error)) from None
+    spec = named_potential(potential, arguments)
     pair = None if given[0] is None or given[1] is None else (given[0], given[1])
     return Energies(lambda: make_executor(workers), spec, o2_reference, pair)
-
-
-def make_executor(workers: int) -> "Executor":
-    """Isolated processes for energies and SOAP vectors."""
-    from searcher.campaign.executor import LocalExecutor
-
-    return LocalExecutor(workers, DEADLINE_S, MEMORY_GIB, TASKS_PER_WORKER, Event())

@@ -1,0 +1,1 @@
+"""What each way to search finds for the same number of force calls."""

@@ -1,0 +1,97 @@
+"""Search yield: what each way to search finds for the same number of force calls.
+
+    python -m benchmarks.search_yield run --table A --work runs/search-yield --agox runs/agox
+    python -m benchmarks.search_yield tables --table A --work runs/search-yield --out docs/benchmarks
+
+`run` searches what is not there yet, cell by cell, arm by arm and seed by seed, and goes on where it was interrupted;
+`tables` judges what is there. Several `run`s with different cells, arms or seeds may share a work folder.
+"""
+
+import argparse
+from pathlib import Path
+
+from benchmarks.search_yield import external_arms, hopping_arms
+from benchmarks.search_yield.campaign_arms import donated_weights, run_campaign_arm
+from benchmarks.search_yield.cells import CELLS, TINY, Cell, merged
+from benchmarks.search_yield.frame import open_frame
+from benchmarks.search_yield.records import ArmRun, read_run, read_runs, write_run
+from benchmarks.search_yield.report import write_report
+from benchmarks.search_yield.variants import LOOPS, TRANSFER, VARIANTS, variant
+
+COMPARED = (*LOOPS, *hopping_arms.ARMS, *external_arms.ARMS)
+"""arms of the comparison; ablations and ideas are asked for by name"""
+ALL_ARMS = (*VARIANTS, *hopping_arms.ARMS, *external_arms.ARMS)
+
+
+def search(cell: Cell, arm: str, table: str, seed: int, budget: int, work: Path, agox: Path | None) -> ArmRun:
+    """One arm's run, finished; read if it was done before."""
+    folder = work / table / cell.name / arm / f"seed-{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    done = read_run(folder)
+    if done is not None and done.budget == budget:
+        return done
+    if arm in VARIANTS:
+        changes = variant(arm)
+        if arm == TRANSFER:
+            changes = merged(changes, {"network": {"transfer": str(donated_weights(cell, table, seed, work))}})
+        run = run_campaign_arm(cell, arm, table, seed, budget, changes, folder)
+    else:
+        with open_frame(cell, work) as frame:
+            if arm in hopping_arms.ARMS:
+                run = hopping_arms.run_hopping_arm(frame, arm, table, seed, budget, folder)
+            else:
+                python = external_arms.interpreter(arm, agox)
+                run = external_arms.run_external_arm(frame, arm, table, seed, budget, python, folder)
+    write_run(folder, run)
+    return run
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    for cell in _cells(arguments.cells):
+        budget = arguments.calls or cell.calls
+        seeds = arguments.seeds or range(1, cell.seeds + 1)
+        for seed in seeds:
+            for arm in arguments.arms:
+                run = search(cell, arm, arguments.table, seed, budget, arguments.work, arguments.agox)
+                converged = sum(r.energy is not None for r in run.relaxations)
+                print(
+                    f"{cell.name} {arm} seed {seed}: {run.calls} calls, {converged} of {len(run.relaxations)} "
+                    f"relaxations converged, {run.wall_s:.0f} s, of which training {run.training_s:.0f} s",
+                    flush=True,
+                )
+
+
+def _tables(arguments: argparse.Namespace) -> None:
+    runs = read_runs(arguments.work, arguments.table)
+    for cell in _cells(arguments.cells):
+        own = [run for run in runs if run.cell == cell.name and run.arm in arguments.arms]
+        if own:
+            with open_frame(cell, arguments.work) as frame:
+                write_report(frame, own, arguments.table, arguments.out)
+
+
+def _cells(names: list[str]) -> list[Cell]:
+    return [TINY if name == TINY.name else CELLS[name] for name in names]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    for name, action, arms in (("run", _run, COMPARED), ("tables", _tables, ALL_ARMS)):
+        command = commands.add_parser(name)
+        command.set_defaults(action=action)
+        command.add_argument("--table", choices=("A", "B"), default="A")
+        command.add_argument("--work", type=Path, default=Path("runs/search-yield"))
+        command.add_argument("--cells", nargs="+", choices=(*CELLS, TINY.name), default=list(CELLS))
+        command.add_argument("--arms", nargs="+", choices=ALL_ARMS, default=list(arms), metavar="ARM")
+    run, tables = commands.choices["run"], commands.choices["tables"]
+    run.add_argument("--seeds", nargs="+", type=int, help="default: as many as the cell asks for")
+    run.add_argument("--calls", type=int, help="budget of force calls; default: the cell's")
+    run.add_argument("--agox", type=Path, help="folder of AGOX's environment")
+    tables.add_argument("--out", type=Path, default=Path("docs/benchmarks"))
+    arguments = parser.parse_args()
+    arguments.action(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""What all arms of a cell share: the surface, its references, the start, and the terminations to be found again."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from ase import Atoms
+from rich.console import Console
+
+from benchmarks.search_yield.cells import START, Cell, campaign_settings, configuration, merged
+from relax.potential import PotentialSpec
+from searcher.campaign.campaign import Campaign, open_campaign
+from searcher.campaign.candidate import Gate
+from searcher.campaign.executor import Executor
+from searcher.campaign.fingerprints import Fingerprints
+from searcher.campaign.preparation import PREPARATION, prepare
+from searcher.campaign.problem import SurfaceProblem
+from searcher.scoring.novelty import Fingerprint
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A cell as a problem.
+
+    Attributes
+    ----------
+    start : ase.Atoms
+        Unrelaxed; what every arm begins with.
+    withheld : dict of str to ase.Atoms
+        Relaxed terminations by construction that no arm is given, those of an allowed composition.
+    """
+
+    cell: Cell
+    problem: SurfaceProblem
+    potential: PotentialSpec
+    executor: Executor
+    fingerprints: Fingerprints
+    start: Atoms
+    withheld: dict[str, Atoms]
+    delta_mu_o_range: tuple[float, float]
+    kappa_min: float
+
+    def describe(self, structures: dict[str, Atoms]) -> dict[str, Fingerprint]:
+        """What decides whether two are the same termination; those that cannot be described are left out."""
+        n_frozen, found = self.problem.template.n_frozen, {}
+        for key, whole in self.fingerprints.of(structures).items():
+            if whole is not None:
+                free = whole.subset(range(n_frozen, len(structures[key])))
+                found[key] = Fingerprint(free, whole, self.problem.excess_oxygen_per_area(structures[key]))
+        return found
+
+
+@contextmanager
+def open_frame(cell: Cell, work: Path) -> Iterator[Frame]:
+    """References and relaxed terminations by construction of a cell, computed once in the work folder."""
+    everything = {"surface": {"terminations": None}}
+    config = configuration(merged(campaign_settings(cell, "A", cell.name, 1, cell.calls, work / "frames"), everything))
+    campaign = open_campaign(config, Event())
+    try:
+        problem = prepare(campaign, Console(stderr=True))
+        yield Frame(
+            cell=cell,
+            problem=problem,
+            potential=campaign.potential,
+            executor=campaign.executor,
+            fingerprints=campaign.fingerprints,
+            start=_start(campaign, cell),
+            withheld=_withheld(campaign, problem, cell),
+            delta_mu_o_range=config.acceptance.delta_mu_o_range,
+            kappa_min=config.acceptance.kappa_min,
+        )
+    finally:
+        campaign.close()
+
+
+def _start(campaign: Campaign, cell: Cell) -> Atoms:
+    (start,) = (
+        candidate
+        for candidate in campaign.ledger.candidates(iteration=PREPARATION, arm="seed")
+        if candidate.label == f"{cell.facet}-{START}"
+    )
+    return campaign.ledger.structure(str(start.proposed))
+
+
+def _withheld(campaign: Campaign, problem: SurfaceProblem, cell: Cell) -> dict[str, Atoms]:
+    found = {}
+    for candidate in campaign.ledger.candidates(iteration=PREPARATION, arm="seed", reached=Gate.VALID_RELAXED):
+        atoms = campaign.ledger.structure(str(candidate.relaxed))
+        if candidate.label != f"{cell.facet}-{START}" and problem.counts_allowed(problem.template.free_part(atoms)[0]):
+            found[str(candidate.label)] = atoms
+    return found

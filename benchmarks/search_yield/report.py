@@ -1,0 +1,136 @@
+"""The comparison as Markdown and pictures."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.search_yield.figures import yield_picture
+from benchmarks.search_yield.frame import Frame
+from benchmarks.search_yield.measures import (
+    Figure,
+    arms_of,
+    calls_until,
+    distinct,
+    found_again,
+    hypervolume,
+    median,
+    only_found_by,
+    searches_of,
+)
+from benchmarks.search_yield.pool import WIDEST_MARGIN, Pool, pool_of
+from benchmarks.search_yield.records import END, ArmRun
+from searcher.files import write_text
+
+NARROW, WIDE = 0.010, WIDEST_MARGIN
+MEV = 1000.0
+HEADERS = (
+    "arm",
+    "runs",
+    "relaxations",
+    "valid",
+    "calls each",
+    "within 10",
+    "within 25",
+    "only it",
+    "calls to 50 %",
+    "calls to 80 %",
+    "withheld",
+    "hypervolume",
+    "training",
+)
+LEGEND = """\
+Medians over runs, in brackets the 5th and 95th percentile of a bootstrap over runs and terminations. *Within 10* and \
+*within 25*: distinct valid terminations so many meV/Å² above the pooled envelope at most. *Only it*: of these (25), \
+those that no other arm has in any run. *Calls to 50 %* and *80 %*: force calls until so much of the pool (25) was \
+found. *Withheld*: share of the constructed terminations that were kept from every arm and found again, and the median \
+force calls until then. *Hypervolume*: share of the area under γ(Δμ_O) between start and pooled envelope. *Training*: \
+seconds of training networks or surrogates, as force calls forgone.
+"""
+
+
+def write_report(frame: Frame, runs: list[ArmRun], table: str, out: Path) -> None:
+    """A Markdown table and a picture of one cell."""
+    pool = pool_of(frame, runs)
+    name = f"search-yield-{table}-{frame.cell.name}"
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "pictures").mkdir(exist_ok=True)
+    write_text(out / f"{name}.md", report(frame, pool, table, name))
+    yield_picture(pool, out / "pictures" / f"{name}.svg")
+
+
+def report(frame: Frame, pool: Pool, table: str, name: str) -> str:
+    """The page of one cell."""
+    budget = max(search.run.budget for search in pool.searches)
+    rng = np.random.default_rng(0)
+    rows = [_row(pool, arm, budget, rng) for arm in arms_of(pool)]
+    rule = "everybody relaxes alike" if table == "A" else "each arm as it is shipped"
+    n_wide, n_narrow = len(pool.within(WIDE)), len(pool.within(NARROW))
+    chosen = f"--table {table} --cells {frame.cell.name}"
+    lines = [
+        f"# Search yield, table {table}: ({frame.cell.facet}) {frame.cell.repeat[0]}×{frame.cell.repeat[1]}",
+        "",
+        f"{budget:,} force calls a run, {rule}. All arms together found {n_wide} distinct terminations within "
+        f"{MEV * WIDE:g} meV/Å² of their envelope, {n_narrow} within {MEV * NARROW:g}.",
+        "",
+        "| " + " | ".join(HEADERS) + " |",
+        "|" + "---|" * len(HEADERS),
+        *("| " + " | ".join(row) + " |" for row in rows),
+        "",
+        LEGEND,
+        f"![distinct terminations against force calls](pictures/{name}.svg)",
+        "",
+        _origin(pool),
+        "",
+        f"    python -m benchmarks.search_yield run {chosen} --calls {budget} --agox FOLDER",
+        f"    python -m benchmarks.search_yield tables {chosen}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _row(pool: Pool, arm: str, budget: int, rng: np.random.Generator) -> list[str]:
+    searches = searches_of(pool, arm)
+    relaxations = sum(r.calls <= s.run.budget and r.origin != END for s in searches for r in s.run.relaxations)
+    valid = sum(s.minima for s in searches)
+    spent = sum(min(s.run.calls, s.run.budget) for s in searches)
+    share, again = found_again(pool, arm)
+    forgone = median([_forgone(s.run) for s in searches])
+    return [
+        arm,
+        str(len(searches)),
+        f"{relaxations / len(searches):.0f}",
+        f"{100 * valid / max(relaxations, 1):.0f} %",
+        f"{spent / max(relaxations, 1):.0f}",
+        _banded(distinct(pool, arm, NARROW, budget, rng)),
+        _banded(distinct(pool, arm, WIDE, budget, rng)),
+        str(only_found_by(pool, arm, WIDE)),
+        _banded(calls_until(pool, arm, WIDE, 0.5, rng)),
+        _banded(calls_until(pool, arm, WIDE, 0.8, rng)),
+        f"{100 * share:.0f} %, {_number(again)}",
+        f"{median([hypervolume(pool, s, budget) for s in searches]):.3f}",
+        _number(forgone),
+    ]
+
+
+def _forgone(run: ArmRun) -> float:
+    """Force calls that would have been made while networks or surrogates were trained."""
+    calling = run.wall_s - run.training_s
+    return run.training_s * run.calls / calling if calling > 0 else 0.0
+
+
+def _banded(figure: Figure) -> str:
+    return f"{_number(figure.median)} ({_number(figure.low)}–{_number(figure.high)})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if math.isfinite(value) else "never"
+
+
+def _origin(pool: Pool) -> str:
+    runs = [search.run for search in pool.searches]
+    machines = ", ".join(sorted({run.machine for run in runs}))
+    dates = sorted({run.date for run in runs})
+    versions = {name: sorted({run.versions[name] for run in runs}) for name in runs[0].versions}
+    listed = ", ".join(f"{name} {'/'.join(found)}" for name, found in versions.items())
+    return f"Measured {dates[0]} to {dates[-1]} on one core ({machines}); {listed}."

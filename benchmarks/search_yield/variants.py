@@ -1,0 +1,94 @@
+"""Our arms as configurations: the loop, its ablations, ideas that were tried, and random insertion alone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.search_yield.cells import NO_STOPPING, merged
+
+SCREENED = {"oversampling": 250}
+PLAIN = {"oversampling": 250, "known_basins": False, "composition_quota": False}
+"""What makes a random arm plain: valid proposals as they come."""
+
+
+def _gan(share: float, first: int = 2, **changes: Any) -> dict[str, Any]:
+    return merged({"name": "gan", "kind": "gan", "share": share, "first_iteration": first}, changes)
+
+
+def _scout(share: float, **changes: Any) -> dict[str, Any]:
+    settings = {"name": "scout", "kind": "random", "composition": "uniform", "metal": "training"}
+    return merged({**settings, "share": share, "screening": SCREENED}, changes)
+
+
+def _moves(share: float, **changes: Any) -> dict[str, Any]:
+    settings = {"name": "moves", "kind": "hopping", "screening": {"oversampling": 40}}
+    return merged({**settings, "share": share}, changes)
+
+
+LOOP: dict[str, Any] = {
+    "arms": [_gan(0.5), _moves(0.5)],
+    "training": {"settings": {"steps": 300}},
+}
+"""The whole loop: its first iterations are moves of what is known, and nothing is trained before."""
+
+
+def _alone(arm: Mapping[str, Any]) -> dict[str, Any]:
+    return {"arms": [{**arm, "share": 1.0}]}
+
+
+LOOPS: dict[str, dict[str, Any]] = {
+    "gan": LOOP,
+    "random": _alone(_scout(1.0, name="random", metal="random", screening=PLAIN)),
+    "random_oxygen": _alone(_scout(1.0, name="random", screening=PLAIN)),
+    "moves": _alone(_moves(1.0)),
+}
+"""Arms of the comparison that run as campaigns."""
+
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "gan-no-screening": {
+        "arms": [_gan(0.5, screening=PLAIN | {"oversampling": 20}), _moves(0.5, screening=PLAIN | {"oversampling": 40})]
+    },
+    "random-screened": _alone(_scout(1.0, name="random")),
+    "gan-no-feedback": {"arms": [_gan(0.5, feeds_training=False), _moves(0.5)]},
+    "gan-no-stopping": {"stopping": NO_STOPPING},
+    "gan-unconditioned": {"conditioning": {"enabled": False}},
+    "gan-control-20": {
+        "arms": [
+            _gan(0.4),
+            _moves(0.4),
+            _scout(0.2, name="control", metal="random", feeds_training=False, screening=PLAIN),
+        ]
+    },
+}
+"""Changes of the loop, one switch each."""
+
+IDEAS: dict[str, dict[str, Any]] = {
+    "gan-from-random": {"arms": [_gan(0.5), _scout(0.5)]},
+    "gan-three": {"arms": [_gan(0.4), _moves(0.4), _scout(0.2)]},
+    "gan-hot": {"arms": [_gan(0.5, noise_temperature=1.5), _moves(0.5)]},
+    "gan-early": {"arms": [_gan(0.5, first=1), _moves(0.5)]},
+    "gan-late": {"arms": [_gan(0.5, first=4), _moves(0.5)]},
+    "gan-less": {"arms": [_gan(0.25), _moves(0.75)]},
+    "gan-oversampled": {"arms": [_gan(0.5, screening={"oversampling": 80}), _moves(0.5)]},
+    "gan-long": {"training": {"settings": {"steps": 900}}},
+    "gan-wide-classes": {"conditioning": {"classes_asked": [0, 1, 2, 3, 4, 5, 6]}},
+    "gan-cartesian": {"arms": [_gan(0.5), _moves(0.5, moves={"kind": "cartesian"})]},
+    "moves-relocating": _alone(_moves(1.0, moves={"relocation_probability": 0.6})),
+    "moves-near": _alone(_moves(1.0, moves={"reach_mev_per_A2": 5.0})),
+    "moves-far": _alone(_moves(1.0, moves={"reach_mev_per_A2": 50.0})),
+}
+"""What was tried to win more; docs/benchmarks.md tells what each changed."""
+
+TRANSFER = "transfer"
+"""the loop, its networks begun with those of another cell"""
+
+
+def variant(name: str) -> dict[str, Any]:
+    """Keys of a campaign's configuration that make it this arm."""
+    if name == TRANSFER:
+        return merged(LOOP, {"arms": [_gan(0.5, first=1), _moves(0.5)]})
+    if name in LOOPS:
+        return LOOPS[name]
+    return merged(LOOP, {**ABLATIONS, **IDEAS}[name])
+
+
+VARIANTS = (*LOOPS, TRANSFER, *ABLATIONS, *IDEAS)

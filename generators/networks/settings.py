@@ -1,0 +1,148 @@
+"""The layout of generator and critic: every piece is chosen by name."""
+
+from dataclasses import dataclass
+
+from generators.networks.conditioning import CONDITION_METHODS, ConditionSpec
+from generators.networks.heads import HEADS
+from generators.networks.layers import CRITIC_STEMS, DOUBLINGS, NORMS
+
+CRITIC_CONDITIONS = ("channel", "constant", "projection", "both")
+OUTPUT_NORMS = ("none", "batch")
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Layout of generator and critic.
+
+    Attributes
+    ----------
+    conditions : tuple of ConditionSpec
+        Empty for an unconditioned network.
+    condition_method : {"embedding", "one_hot", "integer"}
+        How both networks read conditions.
+    condition_size : int
+        Numbers per condition beside the noise.
+    critic_condition : {"channel", "constant", "projection", "both"}
+        `channel`: a learned channel; `constant`: the encoded condition as channels that are the same everywhere;
+        `projection`: inner product with the last features; `both`: channel and projection.
+    latent : int
+        Length of the noise vector.
+    generator_channels : tuple of int
+        Features from the coarsest resolution to the finest but the output; the resolution doubles between neighbours.
+    generator_refinements : int
+        Further convolutions at each resolution but the coarsest.
+    generator_output : {"keeping", "doubling"}
+        Whether the last features already have the grid's resolution, or half of it, which is cheaper.
+    critic_stem : {"keeping", "halving"}
+        Whether the critic's first convolution keeps the resolution, or halves it, which is cheaper.
+    critic_channels : tuple of int
+        Features from the finest resolution to the coarsest; the resolution halves between neighbours.
+    critic_hidden : int
+        Width of the critic's dense head.
+    generator_head : {"occupancy", "density"}
+        How the last features become densities, see `generators.networks.heads`.
+    occupancy_width : float
+        Width of the Gaussian that spreads occupancies, relative to an atom's.
+    generator_norm, critic_norm : str
+        A name in `generators.networks.layers.NORMS`. Layer norm in the critic magnifies the first, nearly empty grids,
+        which slows the start.
+    output_norm : {"none", "batch"}
+        A norm between the generator's last layer and its sigmoid.
+    doubling : str
+        A name in `generators.networks.layers.DOUBLINGS`.
+    minibatch_deviation : bool
+        Let the critic see the spread within a batch.
+    minibatch_kernels : int
+        Kernels of minibatch discrimination (Salimans et al., NeurIPS 2016); 0 for none.
+    packing : int
+        Samples that the critic judges together (PacGAN, Lin et al., NeurIPS 2018).
+    critic_dropout : float
+        Share of features dropped after the critic's first convolution.
+    critic_spectral : bool
+        Divide each of the critic's kernels by its largest singular value (Miyato et al., ICLR 2018).
+    lattice : bool
+        Heads for the cell's lengths in both networks.
+    condition_head : bool
+        The critic also says which conditions it sees (AC-GAN, Odena et al., ICML 2017).
+    information : int
+        First numbers of the noise that the critic reads back from a grid (InfoGAN, Chen et al., NeurIPS 2016).
+    """
+
+    conditions: tuple[ConditionSpec, ...] = ()
+    condition_method: str = "embedding"
+    condition_size: int = 16
+    critic_condition: str = "projection"
+    latent: int = 64
+    generator_channels: tuple[int, ...] = (128, 64)
+    generator_refinements: int = 0
+    generator_output: str = "doubling"
+    generator_head: str = "occupancy"
+    occupancy_width: float = 0.6
+    critic_stem: str = "halving"
+    critic_channels: tuple[int, ...] = (32, 128)
+    critic_hidden: int = 64
+    generator_norm: str = "pixel"
+    critic_norm: str = "none"
+    output_norm: str = "none"
+    doubling: str = "transposed"
+    minibatch_deviation: bool = True
+    minibatch_kernels: int = 0
+    packing: int = 1
+    critic_dropout: float = 0.0
+    critic_spectral: bool = False
+    lattice: bool = False
+    condition_head: bool = False
+    information: int = 0
+
+    def __post_init__(self) -> None:
+        named = {
+            "condition_method": (self.condition_method, CONDITION_METHODS),
+            "critic_condition": (self.critic_condition, CRITIC_CONDITIONS),
+            "generator_norm": (self.generator_norm, NORMS),
+            "critic_norm": (self.critic_norm, NORMS),
+            "output_norm": (self.output_norm, OUTPUT_NORMS),
+            "doubling": (self.doubling, DOUBLINGS),
+            "generator_output": (self.generator_output, ("keeping", "doubling")),
+            "generator_head": (self.generator_head, HEADS),
+            "critic_stem": (self.critic_stem, CRITIC_STEMS),
+        }
+        for name, (value, allowed) in named.items():
+            if value not in allowed:
+                raise ValueError(f"`{name}` is {value!r} but must be one of {sorted(allowed)}")
+        for name in ("latent", "condition_size", "critic_hidden", "packing"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` is {getattr(self, name)} but must be at least 1")
+        for name in ("generator_channels", "critic_channels"):
+            if not getattr(self, name) or min(getattr(self, name)) < 1:
+                raise ValueError(f"`{name}` is {getattr(self, name)} but must hold one positive number or more")
+        self._check_shares()
+        self._check_heads()
+
+    def _check_shares(self) -> None:
+        if not 0.0 < self.occupancy_width <= 1.0:
+            raise ValueError(f"`occupancy_width` is {self.occupancy_width} but must lie above 0 and not above 1")
+        if not 0.0 <= self.critic_dropout < 1.0:
+            raise ValueError(f"`critic_dropout` is {self.critic_dropout} but must lie in [0, 1)")
+        if self.minibatch_kernels < 0:
+            raise ValueError(f"`minibatch_kernels` is {self.minibatch_kernels} but must be at least 0")
+
+    def _check_heads(self) -> None:
+        if not 0 <= self.information <= self.latent:
+            raise ValueError(f"`information` is {self.information} but must lie in 0 to `latent`, {self.latent}")
+        if self.condition_head and not self.conditions:
+            raise ValueError("`condition_head` is true but there are no `conditions` to tell")
+        if self.packing > 1 and (self.lattice or self.condition_head or self.information):
+            raise ValueError(
+                f"`packing` is {self.packing} but must be 1 with `lattice`, `condition_head` or `information`, "
+                "which speak of single samples"
+            )
+
+    @property
+    def n_doublings(self) -> int:
+        """How often the generator doubles the resolution."""
+        return len(self.generator_channels) - 1 + int(self.generator_output == "doubling")
+
+    @property
+    def n_halvings(self) -> int:
+        """How often the critic halves the resolution."""
+        return len(self.critic_channels) - 1 + int(self.critic_stem == "halving")

@@ -1,0 +1,47 @@
+"""What the generator is told of each structure, and what it is asked for."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import product
+
+from generators.networks.conditioning import ConditionSpec
+from generators.proposal import Condition
+from searcher.campaign.problem import SurfaceProblem
+from searcher.config import CampaignConfig
+from searcher.scoring.thermodynamics import Line
+
+
+def condition_specs(config: CampaignConfig, problem: SurfaceProblem) -> tuple[ConditionSpec, ...]:
+    """The configured conditions and the values that they may take."""
+    specs = {
+        "energy_class": ConditionSpec("energy_class", "class", problem.classes.n_classes),
+        "n_oxygen": ConditionSpec("n_oxygen", "class", problem.counts["O"][1] + 1),
+        "n_metal": ConditionSpec("n_metal", "class", max(2, problem.counts[problem.metal][1] + 1)),
+        "delta_mu_o": ConditionSpec("delta_mu_o", "scalar", range=config.acceptance.delta_mu_o_range),
+    }
+    told = config.conditioning.conditions if config.conditioning.enabled else ()
+    return tuple(specs[name] for name in told)
+
+
+def chemical_potentials(config: CampaignConfig) -> tuple[float, ...]:
+    """Δμ_O in eV at which each structure's class is told: several where Δμ_O is a condition itself."""
+    conditioning = config.conditioning
+    told = conditioning.enabled and "delta_mu_o" in conditioning.conditions
+    return conditioning.delta_mu_o_ladder if told else (conditioning.delta_mu_o,)
+
+
+def class_at(problem: SurfaceProblem, delta_mu_o: float, line: Line, seeds: Mapping[str, Line]) -> int:
+    """Energy class of a line at another Δμ_O in eV than the problem's."""
+    return replace(problem, delta_mu_o=delta_mu_o).energy_class(line, seeds)
+
+
+def conditions_asked(config: CampaignConfig, problem: SurfaceProblem) -> list[Condition]:
+    """Every combination of values that proposals are asked for, in a fixed order."""
+    values: dict[str, list[int] | list[float]] = {
+        "energy_class": list(config.conditioning.classes_asked),
+        "n_oxygen": list(range(problem.counts["O"][0], problem.counts["O"][1] + 1)),
+        "n_metal": list(range(problem.counts[problem.metal][0], problem.counts[problem.metal][1] + 1)),
+        "delta_mu_o": list(config.conditioning.delta_mu_o_ladder),
+    }
+    names = [spec.name for spec in condition_specs(config, problem)]
+    return [dict(zip(names, chosen, strict=True)) for chosen in product(*(values[name] for name in names))]

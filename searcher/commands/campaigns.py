@@ -1,0 +1,157 @@
+"""The commands that run, watch and keep a campaign."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from searcher.commands.options import AsJson, ConfigPath, Overrides, RunPath, note
+from searcher.errors import EnvironmentProblem, InputError, StorageError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to the program."""
+    for command in (run, validate, status, verify, unlock, repair, doctor):
+        app.command()(command)
+    app.command("sync-mlflow")(sync_mlflow)
+
+
+def run(
+    config_path: ConfigPath,
+    overrides: Overrides = None,
+    workers: Annotated[int | None, typer.Option(help="Relaxation processes.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
+    extend: Annotated[bool, typer.Option("--extend", help="If it is finished, as many iterations again.")] = False,
+    fork: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A new campaign from this one's archive, with these settings.")
+    ] = None,
+) -> None:
+    """Start a campaign, or go on with it."""
+    from searcher.loading import load_config
+
+    extra = [f"execution.workers={workers}"] if workers else []
+    config = load_config(config_path, [*(overrides or []), *extra])
+    from searcher.campaign.inputs import check_inputs
+
+    origin = None
+    if fork is not None:
+        if extend:
+            raise InputError("`--extend` and `--fork` exclude each other")
+        origin = config.runs / config.name
+        config = load_config(config_path, [*(overrides or []), *extra, f"name={fork}"])
+        if fork == origin.name:
+            raise InputError(f"`--fork {fork}` is the name of the campaign itself; choose another")
+        if not origin.is_dir():
+            raise InputError(f"`--fork {fork}` starts from `{origin}`, which does not exist")
+    check_inputs(config)
+    if dry_run:
+        Console().print(f"`{config_path}` is fine; campaign `{config.name}` would go to {config.runs / config.name}")
+        return
+    from searcher.campaign.stopping import StopRequest, answer_signals
+
+    stop = StopRequest()
+    answer_signals(stop)
+    from searcher.campaign.driver import drive
+    from searcher.errors import StoppedOnRequest
+
+    try:
+        drive(config, stop, Console(), extend, origin)
+    except StoppedOnRequest as error:
+        note(str(error))
+        sys.exit(stop.exit_code)
+
+
+def validate(config_path: ConfigPath, overrides: Overrides = None) -> None:
+    """Check a configuration and the files that it names."""
+    from searcher.campaign.inputs import check_inputs
+    from searcher.loading import load_config
+
+    check_inputs(load_config(config_path, overrides or []))
+    Console().print(f"`{config_path}` is fine")
+
+
+def status(run_folder: RunPath, as_json: AsJson = False) -> None:
+    """Where a campaign stands; also while it runs."""
+    from searcher.campaign.ledger import Ledger
+    from searcher.results.status import print_status
+    from searcher.results.status import status as read_status
+
+    found = read_status(run_folder, Ledger.of_run(run_folder))
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        print_status(found, Console())
+
+
+def verify(
+    run_folder: RunPath,
+    digest: Annotated[bool, typer.Option("--digest", help="Print the hash of everything that must be equal.")] = False,
+) -> None:
+    """Name everything that is damaged or missing."""
+    from searcher.campaign import verification
+    from searcher.campaign.ledger import Ledger
+
+    ledger = Ledger.of_run(run_folder)
+    found = verification.damage(run_folder, ledger)
+    if found:
+        raise StorageError("\n".join(found))
+    print(verification.digest(ledger) if digest else f"{run_folder}: nothing is damaged or missing")
+
+
+def sync_mlflow(run_folder: RunPath) -> None:
+    """Rebuild a campaign's MLflow runs from its ledger."""
+    from searcher.campaign.driver import synchronise
+
+    synchronise(run_folder)
+
+
+def unlock(run_folder: RunPath) -> None:
+    """Free a campaign that a driver on another host left locked."""
+    from searcher.campaign.locking import unlock as free
+
+    if not run_folder.is_dir():
+        raise InputError(f"`{run_folder}` does not exist")
+    print(free(run_folder))
+
+
+def repair(run_folder: RunPath) -> None:
+    """Go on from what is left of a ledger whose write-ahead log was cut or lost."""
+    from searcher.campaign.campaign import LEDGER
+    from searcher.campaign.ledger import Ledger
+    from searcher.campaign.locking import DriverLock
+
+    if not (run_folder / LEDGER).is_file():
+        raise StorageError(f"`{run_folder / LEDGER}` does not exist: this folder holds no campaign")
+    lock = DriverLock(run_folder)
+    try:
+        ledger = Ledger(run_folder / LEDGER, accept_loss=True)
+        lost = ledger.accept_loss()
+        ledger.close()
+    finally:
+        lock.release()
+    print(f"{run_folder}: {lost} transactions are lost; `searcher run` does their work again")
+
+
+def doctor(
+    run_folder: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A campaign to look at as well.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Is this machine fit for a campaign, and is a campaign fit to go on?"""
+    from dataclasses import asdict
+
+    from searcher.doctor import examine
+
+    findings = examine(run_folder)
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            Console(soft_wrap=True, highlight=False).print(
+                f"{'ok  ' if finding.fine else 'BAD '} {finding.what}: {finding.detail}", markup=False
+            )
+    bad = [finding.what for finding in findings if not finding.fine]
+    if bad:
+        raise EnvironmentProblem(f"not as it should be: {', '.join(bad)}")

@@ -1,0 +1,73 @@
+"""Every benchmark at a tiny size, so that none stops working unnoticed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+AGOX = os.environ.get("SEARCH_YIELD_AGOX")
+SHORT = {
+    "gridding.py": ["--rounds", "1"],
+    "backmapping.py": ["--copies", "0", "--calls", "2", "--slabs", "12"],
+    "novelty.py": ["--known", "300", "--queries", "4", "--checked", "1", "--slabs", "2"],
+    "report.py": ["--accepted", "20"],
+    "driver_overhead.py": [str(ROOT / "tests/configs/tiny.yaml")],
+}
+ELSEWHERE = {"generator_quality.py": "below", "usual_inversion.py": "a part of gridding.py"}
+
+
+def run(*command: str, cwd: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+    ended = subprocess.run(
+        [sys.executable, *command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    return ended.stdout
+
+
+def test_every_benchmark_has_a_short_form():
+    assert {path.name for path in BENCHMARKS.glob("*.py")} == {*SHORT, *ELSEWHERE}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", SHORT)
+def test_short_form_ends_well(name, tmp_path):
+    overrides = ["--set", f"runs={tmp_path}"] if name == "driver_overhead.py" else []
+    assert run(str(BENCHMARKS / name), *SHORT[name], *overrides, cwd=ROOT).strip()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_generator_quality_of_weights_trained_in_seconds(tmp_path):
+    config, start = ROOT / "tests/configs/tiny.yaml", tmp_path / "warm"
+    run("-m", "searcher.cli", "run", str(config), "--set", f"runs={tmp_path}", cwd=ROOT)
+    seeds = tmp_path / "withheld.extxyz.xz"
+    run("-m", "searcher.cli", "seeds", str(config), "--set", f"runs={tmp_path}", "--out", str(seeds), cwd=ROOT)
+    start.mkdir()
+    seeds.rename(start / "withheld.extxyz.xz")
+    run("-m", "searcher.cli", "train", str(tmp_path / "tiny"), "--out", str(start), "--steps", "4", cwd=ROOT)
+    figures = run(
+        str(BENCHMARKS / "generator_quality.py"), str(tmp_path / "tiny"), str(start), "--samples", "12", cwd=ROOT
+    )
+    assert '"frechet_ratio"' in figures
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_search_yield_runs_resumes_and_prints_its_table(tmp_path):
+    arms = ["gan", "random_oxygen", "moves", "hopping", "ase_hopping", *(["agox_random"] if AGOX else [])]
+    common = ["--work", str(tmp_path), "--cells", "tiny", "--arms", *arms]
+    command = ["-m", "benchmarks.search_yield", "run", *common, "--seeds", "1"]
+    command += ["--agox", AGOX] if AGOX else []
+    told = run(*command, cwd=ROOT)
+    assert all(f"tiny {arm} seed 1" in told for arm in arms)
+    assert run(*command, cwd=ROOT) == told  # nothing is searched again
+    run("-m", "benchmarks.search_yield", "tables", *common, "--out", str(tmp_path / "out"), cwd=ROOT)
+    page = (tmp_path / "out" / "search-yield-A-tiny.md").read_text(encoding="utf-8")
+    assert all(f"| {arm} | 1 |" in page for arm in arms)
+    assert (tmp_path / "out" / "pictures" / "search-yield-A-tiny.svg").is_file()
