@@ -60,7 +60,7 @@ class GpawProcess(Calculator):
         kpoint_length: float = 24.0,
         smearing: float = 0.1,
         max_iterations: int = 150,
-        timeout_s: float = 7200.0,
+        timeout_s: float = 86400.0,
         python: str | None = None,
     ) -> None:
         super().__init__()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ase import Atoms
 
+from relax.dft_comparison import Distance
 from relax.potential_figures import CROSSOVERS, PotentialFigures
 
 MEANINGS: Mapping[str, str] = {
@@ -37,6 +38,7 @@ def write_model_card(
     training: Sequence[Atoms],
     validation: Sequence[Atoms],
     path: Path,
+    distances: Mapping[str, Distance] | None = None,
     labeller: str = "SevenNet 7net-MF-0, PBE channel",
 ) -> None:
     """Write the card of a potential.
@@ -47,6 +49,8 @@ def write_model_card(
     training, validation : sequence of ase.Atoms
         The labelled frames of the fit, and those held out by whole families.
     path : pathlib.Path
+    distances : mapping of str to Distance, optional
+        From DFT on cells that nothing was fitted to, by method.
     labeller : str
         Name of the reference calculator, for people.
     """
@@ -58,18 +62,63 @@ def write_model_card(
         "## Against its labeller, DFT and experiment\n\n" + _physics_table(figures),
         "## Errors on held-out frames\n\nWhole paths and families are held out, so that no frame has a sibling in the "
         "fit. `surfaces` is `slab` and `insertion` together.\n\n" + _error_table(figures),
-        f"Of {figures.proposals} random insertions that the fit has not seen (24 frozen atoms, 4 Ru and 4–12 O strewn "
-        f"above them), {figures.survived} relaxed without an explosion, an overlap or an absurd force, "
-        f"{figures.converged} of them to 0.1 eV/Å within 200 force calls. Dimer curves repulsive from 0.8 Å: "
-        + ", ".join(f"{pair} {'yes' if ok else 'NO'}" for pair, ok in figures.repulsive.items())
-        + ".",
+        "![parity](parity.png)",
+        _robustness(figures),
+        _uncertainty(figures),
+        _dft(distances or {}),
         "## Data\n\n" + _data_table(training, validation),
         "## Made by\n\n```\nsearcher potential label\nsearcher potential fit\nsearcher potential check\n```\n\n"
         "`data/` holds the labelled frames, `settings.json` the settings and the seed. Equal data and settings give "
         "equal files with the same version of quippy-ase on one thread.",
         LIMITS.rstrip(),
     ]
-    path.write_text("\n\n".join(sections) + "\n")
+    path.write_text("\n\n".join(section for section in sections if section) + "\n")
+
+
+def _robustness(figures: PotentialFigures) -> str:
+    lines = [
+        f"Of {figures.proposals} random insertions that the fit has not seen (24 frozen atoms, 4 Ru and 4–12 O strewn "
+        f"above them), {figures.survived} relaxed without an explosion, an overlap or an absurd force, "
+        f"{figures.converged} of them to 0.1 eV/Å within 200 force calls. Dimer curves repulsive from 0.8 Å: "
+        + ", ".join(f"{pair} {'yes' if ok else 'NO'}" for pair, ok in figures.repulsive.items())
+        + "."
+    ]
+    if (hot := figures.hot) is not None:
+        end = "it held together" if hot.reason is None else f"it broke ({hot.reason})"
+        lines.append(
+            f"A slab of (110) at 1000 K: {hot.picoseconds:g} ps at {hot.temperature:.0f} K on average, {end}; the "
+            f"metal atom that moved most went {hot.largest_metal_shift:.2f} Å."
+        )
+    return "\n\n".join(lines)
+
+
+def _uncertainty(figures: PotentialFigures) -> str:
+    if (found := figures.calibration) is None:
+        return ""
+    return (
+        "## Error bars\n\nThe GAP's local variances are no energy error. On the held-out surfaces "
+        f"{found.scale:.2f} · √(Σ local variances) is the standard deviation of the total energy; divided by the area "
+        f"it is the one of γ. With the scale of the other half of the families {100 * found.within_one:.0f} % of the "
+        f"errors lie within one and {100 * found.within_two:.0f} % within two deviations (68 and 95 % for a normal "
+        f"distribution); rank correlation with the true error {found.rank_correlation:.2f} on {found.frames} frames."
+        "\n\n"
+        "![uncertainty](uncertainty.png)"
+    )
+
+
+def _dft(distances: Mapping[str, Distance]) -> str:
+    if not distances:
+        return ""
+    rows = [
+        (name, str(d.frames), f"{1e3 * d.energy_rmse:.0f}", f"{d.force_rmse:.2f}", f"{d.force_rms:.2f}")
+        for name, d in distances.items()
+    ]
+    head = ("", "cells", "energy, meV/atom", "force component, eV/Å", "DFT force itself")
+    return (
+        "## Against density functional theory\n\nGPAW, PBE, plane waves 400 eV, k-points ≥ 24 Å/L, not spin-polarised, "
+        "on distorted cells of 10–14 atoms that nothing was fitted to; energies up to one constant per element.\n\n"
+        + _table(head, rows)
+    )
 
 
 def _shortcomings(figures: PotentialFigures) -> str:

@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from relax.calibration import LEAST_FRAMES, Calibration, calibrate
 from relax.checks import check_output
+from relax.dynamics_check import hot_slab
 from relax.labelling import ENERGY_KEY, FORCES_KEY
 from relax.potential import CountingCalculator, PotentialSpec, build_calculator, potential_hash, sparse_files
 from relax.potential_figures import FACET_IN_FAMILY, SURFACE_TYPES, THERMAL, Parity, PotentialFigures
 from relax.relaxation import RelaxationSettings, relax
 from relax.surface_figures import SlabsForLattice, SurfaceFigures, surface_figures
 
+HOT_K, HOT_PS, HOT_SEED = 1000.0, 5.0, 7
 TIMED_ATOMS = 18
 """Frames with fewer atoms say nothing of the cost per atom."""
 CURVE_START = 0.8
@@ -29,6 +32,7 @@ def check(
     bulk_atoms: Atoms,
     slabs_for: SlabsForLattice,
     proposals: Sequence[Atoms],
+    hot: Atoms | None = None,
 ) -> PotentialFigures:
     """Measure a potential. Builds it in this process: call it in a worker if it is a GAP.
 
@@ -43,6 +47,8 @@ def check(
         As for `relax.surface_figures.surface_figures`.
     proposals : sequence of ase.Atoms
         Clumsy proposals, frozen atoms held by `FixAtoms`, that must relax without a fault.
+    hot : ase.Atoms, optional
+        A slab that must survive 5 ps at 1000 K.
 
     Raises
     ------
@@ -50,7 +56,7 @@ def check(
         If the potential cannot be built or its crystal does not relax.
     """
     calculator = build_calculator(spec)
-    parity = _parity(calculator, validation_data)
+    parity = _parity(calculator, validation_data, spec.kind == "gap")
     energy_rmse, force_rmse, frames = _errors(parity)
     results = [relax(atoms, calculator, RelaxationSettings()) for atoms in proposals]
     faults = [r.reason for r in results if r.reason not in (None, "max_calls")]
@@ -68,6 +74,8 @@ def check(
         survived=len(results) - len(faults),
         converged=sum(r.converged for r in results),
         proposals=len(results),
+        calibration=_calibration(parity),
+        hot=None if hot is None else hot_slab(hot, calculator, HOT_K, HOT_PS, np.random.default_rng(HOT_SEED)),
     )
 
 
@@ -79,19 +87,32 @@ def potential_size(spec: PotentialSpec) -> int:
     return xml.stat().st_size + sum((xml.parent / name).stat().st_size for name in sparse_files(spec))
 
 
-def _parity(calculator: CountingCalculator, data: Sequence[Atoms]) -> Parity:
-    energies, forces = [], []
+def _parity(calculator: CountingCalculator, data: Sequence[Atoms], knows_variance: bool) -> Parity:
+    energies, forces, deviations = [], [], []
     for atoms in data:
         own = atoms.copy()
         own.calc = calculator
         energies.append([atoms.info[ENERGY_KEY] / len(atoms), own.get_potential_energy() / len(atoms)])
         forces.append(np.stack([atoms.arrays[FORCES_KEY], own.get_forces(apply_constraint=False)], axis=-1))
+        variances = calculator.local_variance(own) if knows_variance else np.array([np.nan])
+        deviations.append(np.sqrt(np.sum(np.maximum(variances, 0.0))))
     return Parity(
         [str(atoms.info["config_type"]) for atoms in data],
         [str(atoms.info["family"]) for atoms in data],
         np.array(energies).reshape(-1, 2),
         forces,
+        np.array(deviations),
     )
+
+
+def _calibration(parity: Parity) -> Calibration | None:
+    """Of surfaces only: what a search asks about."""
+    rows = [i for i, kind in enumerate(parity.kinds) if kind in SURFACE_TYPES and np.isfinite(parity.deviations[i])]
+    if len(rows) < LEAST_FRAMES or len({parity.families[i] for i in rows}) < 2:
+        return None
+    sizes = [len(parity.forces[i]) for i in rows]
+    errors = [float(np.diff(parity.energies[i])[0]) * size for i, size in zip(rows, sizes, strict=True)]
+    return calibrate([float(parity.deviations[i]) for i in rows], errors, sizes, [parity.families[i] for i in rows])
 
 
 def _errors(parity: Parity) -> tuple[dict[str, float], dict[str, float], dict[str, int]]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from relax.calibration import Calibration
+from relax.dynamics_check import DynamicsFigures
 from relax.surface_figures import SurfaceFigures
 
 SURFACE_TYPES = ("slab", "thermal", "insertion", "searched")
@@ -42,6 +44,10 @@ class PotentialFigures:
     survived, converged : int
         Of `proposals` clumsy proposals: without a fault, and converged.
     proposals : int
+    calibration : Calibration or None
+        Of the predicted deviation on surfaces; None for a potential that does not know it.
+    hot : DynamicsFigures or None
+        A slab's dynamics at 1000 K; None if it was not asked for.
     """
 
     potential_hash: str
@@ -57,6 +63,8 @@ class PotentialFigures:
     survived: int
     converged: int
     proposals: int
+    calibration: Calibration | None = None
+    hot: DynamicsFigures | None = None
 
     def shortcomings(self) -> list[str]:
         """One line per figure that misses what is asked of a potential to search with."""
@@ -66,6 +74,7 @@ class PotentialFigures:
             ("ms per atom and force call", self.milliseconds_per_atom, 3.0),
             ("size, MB", self.megabytes, 15.0),
             ("proposals that failed", float(self.proposals - self.survived), 0.0),
+            *([] if self.hot is None else [("hot slabs that broke", float(self.hot.reason is not None), 0.0)]),
             ("pairs with a hole", float(sum(not ok for ok in self.repulsive.values())), 0.0),
         ]
         return [
@@ -151,12 +160,15 @@ class Parity:
         eV/atom: labeller, potential.
     forces : list of numpy.ndarray, shape (n_atoms, 3, 2)
         eV/Å: labeller, potential.
+    deviations : numpy.ndarray, shape (n_frames,)
+        √(Σ local variances) in eV; NaN where the potential does not know it.
     """
 
     kinds: list[str]
     families: list[str]
     energies: np.ndarray
     forces: list[np.ndarray]
+    deviations: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from relax.dft_comparison import Distance, distance_from_dft, distance_of_labels
 from relax.gap_fit import FitSettings, fit, hold_out
 from relax.labelling import (
     LabelReport,
@@ -26,9 +27,12 @@ from relax.labelling import (
 )
 from relax.model_card import write_model_card
 from relax.potential import gap_spec, potential_hash
-from relax.potential_check import PotentialFigures, check
+from relax.potential_check import check
+from relax.potential_figures import SURFACE_TYPES, PotentialFigures
 from relax.surface_figures import SurfaceFigures, read_surface_figures, surface_figures, write_surface_figures
+from relax.worker import evaluate_task, plain_arrays
 from searcher.errors import InputError
+from searcher.results.plots import parity, uncertainty
 from searcher.structures.crystal import Crystal, orient
 from searcher.structures.distorted_slabs import known_faces, random_insertion, symmetric_slabs
 from searcher.structures.potential_round import RoundSizes, build_round
@@ -38,7 +42,9 @@ from searcher.structures.reference_cells import small_cells
 LABELLER_CRYSTAL = Crystal("Ru", a=4.548, c=3.137, u=0.3056)
 """RuO2 as SevenNet 7net-MF-0 (PBE channel) relaxes it."""
 PROPOSAL_SEED = 2024
-N_PROPOSALS = 50
+N_PROPOSALS = 20
+HELD_CELLS = "dft-held"
+"""Begins the families of DFT cells that nothing is ever fitted to"""
 
 
 def label_potential_set(
@@ -176,10 +182,46 @@ def check_potential_set(folder: Path, crystal: Crystal = LABELLER_CRYSTAL) -> Po
     training, validation = hold_out(read_data(frames))
     reference = read_surface_figures(folder / "data" / "labeller.json")
     arguments = (gap_spec(folder / "gap.xml"), validation, reference, crystal.bulk())
+    slabs = partial(_slabs, crystal.metal)
+    hot = known_faces(crystal)["110"]["stoichiometric"]
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # the GAP library stays out of this process
-        figures = pool.submit(check, *arguments, partial(_slabs, crystal.metal), unseen_proposals(crystal)).result()
-    write_model_card(figures, training, validation, folder / "MODEL_CARD.md")
+        figures = pool.submit(check, *arguments, slabs, unseen_proposals(crystal), hot).result()
+    distances = _distances_from_dft(folder)
+    _write_pictures(figures, folder)
+    write_model_card(figures, training, validation, folder / "MODEL_CARD.md", distances)
     return figures
+
+
+def _distances_from_dft(folder: Path) -> dict[str, Distance]:
+    """Of labeller and potential, by name; empty where `data` holds no DFT labels."""
+    dft, labels = (folder / "data" / f"{name}.extxyz.xz" for name in ("dft", "dft-labeller"))
+    if not dft.is_file() or not labels.is_file():
+        return {}
+    frames = [atoms for atoms in read_data(dft) if str(atoms.info["family"]).startswith(HELD_CELLS)]
+    by_family = {str(atoms.info["family"]): atoms for atoms in read_data(labels)}
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        payload = {
+            "potential": gap_spec(folder / "gap.xml").as_dict(),
+            "structures": [plain_arrays(atoms) for atoms in frames],
+        }
+        own = pool.submit(evaluate_task, payload).result()
+    return {
+        "labeller": distance_of_labels(frames, by_family),
+        "this potential": distance_from_dft(frames, list(own["energies"]), own["forces"]),
+    }
+
+
+def _write_pictures(figures: PotentialFigures, folder: Path) -> None:
+    """Parity of energies and forces, and predicted deviations beside true errors."""
+    shown = figures.parity
+    (folder / "parity.png").write_bytes(parity(shown.kinds, shown.energies, shown.forces))
+    if figures.calibration is not None:
+        rows = [i for i, kind in enumerate(shown.kinds) if kind in SURFACE_TYPES]
+        sizes = np.array([len(shown.forces[i]) for i in rows])
+        predicted = figures.calibration.scale * shown.deviations[rows] / sizes
+        errors = np.diff(shown.energies[rows], axis=1)[:, 0]
+        named = {"calibrated deviation": (predicted, errors, figures.calibration.rank_correlation)}
+        (folder / "uncertainty.png").write_bytes(uncertainty(named))
 
 
 def unseen_proposals(crystal: Crystal) -> list[Atoms]:
