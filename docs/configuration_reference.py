@@ -30,6 +30,7 @@ FREE_SECTIONS = {
 SET_BY_THE_PROGRAM = ("network.settings.conditions", "relaxation.limits", "relaxation.window")
 UNITS = {
     "_mev_per_A2": "meV/Å²",
+    "_mev": "meV",
     "_hours": "h",
     "_s": "s",
     "_gib": "GiB",
@@ -59,6 +60,7 @@ DIMENSIONLESS = (
     "arms[].moves.relocation_probability",
     "acceptance.kappa_min",
     "budget.expected_calls_per_relaxation",
+    "improve.wrong_share",
 )
 BOUNDS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 INTRODUCTION = """\

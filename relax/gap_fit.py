@@ -65,7 +65,7 @@ class FitSettings:
         Of `gap_fit`'s own choice of representative environments.
     """
 
-    n_sparse: Mapping[str, int] = field(default_factory=lambda: {"O": 1400, "Ru": 1000})
+    n_sparse: Mapping[str, int] = field(default_factory=lambda: {"O": 1500, "Ru": 1000})
     n_max: int = 8
     l_max: int = 4
     r_cut: float = 4.5
@@ -88,10 +88,10 @@ class FitSettings:
             "molecule": (0.0005, 0.02, 1.0),
             "bulk": (0.001, 0.05, 0.01),
             "metal": (0.003, 0.1, 0.03),
-            "slab": (0.0012, 0.04, 1.0),
-            "insertion": (0.0025, 0.04, 1.0),
+            "slab": (0.0015, 0.04, 1.0),
+            "insertion": (0.003, 0.05, 1.0),
             "thermal": (0.001, 0.03, 1.0),
-            "searched": (0.0012, 0.04, 1.0),
+            "searched": (0.0015, 0.04, 1.0),
         }
     )
     force_error_share: float = 0.03
