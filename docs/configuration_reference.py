@@ -38,6 +38,7 @@ SET_BY_THE_PROGRAM = (
 )
 UNITS = {
     "_mev_per_A2": "meV/Å²",
+    "_mev": "meV",
     "_hours": "h",
     "_s": "s",
     "_gib": "GiB",
@@ -74,6 +75,7 @@ DIMENSIONLESS = (
     "arms[].stopping.known_minimum_share",
     "acceptance.kappa_min",
     "budget.expected_calls_per_relaxation",
+    "improve.wrong_share",
 )
 BOUNDS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 INTRODUCTION = """\
