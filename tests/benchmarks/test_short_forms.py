@@ -21,7 +21,6 @@ SHORT = {
     "record_proposals.py": [GAP, "--count", "2", "--out", "{out}/proposals.extxyz.xz"],
     "basin_hopping.py": ["--out", "{out}", "--only", "110-delocalized", "--hops", "4"],
     "early_stopping.py": [GAP, "--limit", "2", "--out", "{out}", "--runs", "{out}/runs"],
-    "scale.py": ["--candidates", "60", "--iterations", "2", "--workers", "4", "--delay", "1"],
     "relaxation.py": [GAP, "--limit", "2", "--out", "{out}"],
     "training_speed.py": ["--shape", "8", "8", "8", "--rounds", "1", "--steps", "1", "--batch", "4"],
 }
