@@ -40,6 +40,10 @@ def fate(campaign: Campaign, problem: SurfaceProblem, path: RecordedPath, known,
     if not path.converged:
         return path.reason
     atoms = path.frame(-1)
+    lowest, highest = relaxation_window(problem)
+    heights = atoms.positions[path.n_frozen :, 2]
+    if heights.min() < lowest or heights.max() > highest:
+        return "outside_window"
     validity = check_validity(atoms, path.n_frozen, problem.thresholds)
     if not validity.valid:
         return f"relaxed_{validity.reasons[0]}"
@@ -93,20 +97,23 @@ def main() -> None:
         paths = record(pool, campaign.potential, starts, settings_of("default"), folder)
         pool.close()
         snapshot = take_snapshot(campaign.ledger, 0)
-        whole = plan_stops(campaign, problem, snapshot, StoppingSection())
+        whole = plan_stops(campaign, problem, snapshot, StoppingSection(known_minimum=True))
         known = describe_known(campaign, problem, snapshot, False).minima
         fates = [fate(campaign, problem, path, known, whole.envelope) for path in paths]
-    print(f"{len(paths)} relaxations: " + ", ".join(f"{n} {f}" for f, n in Counter(fates).most_common()))
+    print(
+        f"{len(paths)} relaxations that no stop ends: " + ", ".join(f"{n} {f}" for f, n in Counter(fates).most_common())
+    )
     settings = StoppingSection()
     for switch in SWITCHES:
         plan = replace(whole, settings=settings.model_copy(update={**OFF, switch: True}))
         print_row(switch, plan, problem, paths, fates, False)
     none = replace(whole, settings=settings.model_copy(update=OFF))
     print_row("leaving_window", none, problem, paths, fates, True)
+    default = replace(whole, settings=settings)
     for source in (None, *sorted({path.source for path in paths})):
         rows = [row for row, path in enumerate(paths) if source in (None, path.source)]
         chosen = [paths[row] for row in rows], [fates[row] for row in rows]
-        print_row(f"all, {source or 'both'}", whole, problem, *chosen, True)
+        print_row(f"default, {source or 'all'}", default, problem, *chosen, True)
 
 
 if __name__ == "__main__":

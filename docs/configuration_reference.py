@@ -16,6 +16,7 @@ from generators.networks.settings import NetworkSettings
 from generators.training.settings import TrainingSettings
 from relax.checks import CheckLimits
 from relax.relaxation import RelaxationSettings
+from searcher.campaign.hopping.settings import BasinHoppingSettings
 from searcher.config import CampaignConfig
 from searcher.scoring.validity import ValidityThresholds
 
@@ -24,10 +25,17 @@ FREE_SECTIONS = {
     "training.settings": TrainingSettings,
     "relaxation": RelaxationSettings,
     "relaxation.limits": CheckLimits,
+    "basin_hopping": BasinHoppingSettings,
     "validity": ValidityThresholds,
 }
 """keys whose value is a mapping, and what its keys are fields of"""
-SET_BY_THE_PROGRAM = ("network.settings.conditions", "relaxation.limits", "relaxation.window")
+SET_BY_THE_PROGRAM = (
+    "network.settings.conditions",
+    "relaxation.limits",
+    "relaxation.window",
+    "basin_hopping.steps",
+    "basin_hopping.relaxation",
+)
 UNITS = {
     "_mev_per_A2": "meV/Å²",
     "_mev": "meV",
@@ -35,7 +43,10 @@ UNITS = {
     "_s": "s",
     "_gib": "GiB",
     "_mib": "MiB",
+    "calm_force": "eV/Å",
+    "hopeless_looks": "force calls and meV/Å²",
     "delta_mu_o": "eV per O atom",
+    "delta_mu_o_ladder": "eV per O atom",
     "delta_mu_o_range": "eV per O atom",
     "formation_enthalpy": "eV per formula unit",
 }
@@ -55,9 +66,13 @@ DIMENSIONLESS = (
     "training.largest_weight",
     "arms[].share",
     "arms[].noise_temperature",
+    "arms[].screening.reach",
     "arms[].moves.mode_fraction",
     "arms[].moves.oxygen_probability",
     "arms[].moves.relocation_probability",
+    "arms[].screening.deviations",
+    "arms[].screening.explored",
+    "arms[].stopping.known_minimum_share",
     "acceptance.kappa_min",
     "budget.expected_calls_per_relaxation",
     "improve.wrong_share",

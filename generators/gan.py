@@ -19,6 +19,7 @@ from generators.sampling import SEED_LIMIT, Drawn, Sampler
 from generators.template import Template
 from generators.training.health import Finding
 from generators.training.loop import Trainer
+from generators.training.processes import ALONE, Processes
 from generators.training.settings import TrainingSettings
 from generators.training.view import WINDOW, View
 
@@ -98,8 +99,13 @@ class GanProposer:
                 channels_last=training_settings.channels_last,
             )
 
-    def fit(self, records: Sequence[TrainingRecord], rng: np.random.Generator) -> None:
+    def fit(self, records: Sequence[TrainingRecord], rng: np.random.Generator, processes: Processes = ALONE) -> None:
         """Train on records, from the last checkpoint in `folder`, else the warm start, else from nothing.
+
+        Parameters
+        ----------
+        processes : Processes
+            That share the training, each calling this with the same arguments.
 
         Raises
         ------
@@ -118,6 +124,7 @@ class GanProposer:
             warm_start=self.warm_start or self.transfer,
             transfer=self.warm_start is None,
             view=self.view,
+            processes=processes,
         )
         for metrics in trainer.run(self.folder):
             if self.progress is not None:

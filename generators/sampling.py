@@ -107,8 +107,8 @@ class Sampler:
         network.load_state_dict(without_prefix("generator", tensors))
         if channels_last:
             store_channels_last(network)
-        table = description["condition_rows"]
-        rows = torch.tensor(table, dtype=torch.float32).reshape(len(table), len(settings.conditions))
+        told = description["condition_rows"]
+        rows = torch.tensor(told, dtype=torch.float32).reshape(len(told), len(settings.conditions))
         scale = LatticeScale.from_dict(description["lattice_scale"]) if "lattice_scale" in description else None
         shares = np.asarray(description["condition_shares"])
         return cls(network.requires_grad_(False).eval(), settings, spec, view, scale, rows, shares, device)

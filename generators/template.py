@@ -1,8 +1,10 @@
 """The part of a slab that a search does not change, and the room above it that it fills."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -67,6 +69,18 @@ class Template:
     @property
     def n_frozen(self) -> int:
         return len(self.frozen_numbers)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Fields as what JSON can hold."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in fields.items()}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Template":
+        """Inverse of `as_dict`."""
+        arrays = ("cell", "frozen_numbers", "frozen_positions", "rotations", "translations")
+        x, y = fields["repeat"]
+        return cls(**{**fields, **{name: np.array(fields[name]) for name in arrays}, "repeat": (int(x), int(y))})
 
     def assemble(self, numbers: np.ndarray, positions: np.ndarray) -> Atoms:
         """Put free atoms on the template.

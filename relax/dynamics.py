@@ -10,8 +10,9 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
 from relax.checks import check_input, check_output
+from relax.overlaps import frozen_indices
 from relax.potential import CountingCalculator
-from relax.relaxation import RelaxationSettings, frozen_indices, relax
+from relax.relaxation import RelaxationSettings, relax
 from relax.stopping import leaving_window
 
 
@@ -68,7 +69,7 @@ class DynamicsResult:
         K over the second half of the steps; NaN if it did not come so far.
     force_calls : int
     reason : str or None
-        Why it ended early, or why no minimum was found: a code of `relax.checks` or `relax.stopping`.
+        Why it ended early, or why no minimum was found: a code of `relax.checks` or `relax.relaxation`.
     """
 
     positions: np.ndarray
@@ -142,11 +143,12 @@ def _fault(atoms: Atoms, relaxation: RelaxationSettings) -> str | None:
     if fault is not None:
         return fault
     free = np.setdiff1d(np.arange(len(atoms)), frozen_indices(atoms))
-    energy = float(atoms.get_potential_energy())
-    fault = check_output(energy, atoms.get_forces(apply_constraint=False)[free], relaxation.limits)
+    fault = check_output(
+        float(atoms.get_potential_energy()), atoms.get_forces(apply_constraint=False)[free], relaxation.limits
+    )
     if fault is not None or relaxation.window is None:
         return fault
-    return leaving_window(*relaxation.window)(atoms, energy, 1)
+    return leaving_window(*relaxation.window)(atoms, 0.0, 1)
 
 
 def _temperature(atoms: Atoms) -> float:

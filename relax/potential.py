@@ -22,6 +22,8 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.data import chemical_symbols
 
+from relax.plain_xml import trap_in
+
 SHIPPED = ("ruo2",)
 LARGEST_XML = 200_000_000
 """Bytes; a GAP's XML without its training data has a few hundred thousand."""
@@ -251,8 +253,9 @@ def _root(spec: PotentialSpec) -> ElementTree.Element:
     if xml.stat().st_size > LARGEST_XML:
         raise PotentialError(f"`potential.path` {xml} has {xml.stat().st_size} bytes, more than {LARGEST_XML}")
     content = xml.read_bytes()
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise PotentialError(f"`potential.path` {xml} contains DOCTYPE or ENTITY, which no potential needs")
+    trap = trap_in(content)
+    if trap is not None:
+        raise PotentialError(f"`potential.path` {xml} {trap}")
     try:
         return ElementTree.fromstring(content)
     except ElementTree.ParseError as error:

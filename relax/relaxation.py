@@ -18,6 +18,9 @@ from relax.watching import CONVERGED, RelaxationEnds, StopCriterion, Watch
 __all__ = ["RelaxationResult", "RelaxationSettings", "RelaxationSettingsError", "StopCriterion", "relax"]
 
 OPTIMISER_FAILED: Final = "optimiser_failed"
+STIFFEST: Final = 200.0
+"""eV/Å², stiffer than any bond. A step as short as if one were stiffer means that the optimiser's Hessian has gone
+wrong, as it does where the curvature changes its sign; it begins anew."""
 LONGEST_STEP: Final = 1.0
 """Å; ASE's optimisers refuse more."""
 
@@ -33,14 +36,14 @@ class RelaxationSettings:
     Attributes
     ----------
     fmax : float
-        Converged when no free atom's |F| is larger, in eV/Å.
+        Converged when no free atom's force is larger, in eV/Å.
     max_calls : int
         Budget of force calls.
     optimiser : str
         One of `relax.optimisers.OPTIMISERS`; ``by_size`` takes BFGS with a model Hessian for few free atoms and
         preconditioned LBFGS for many.
     fire_calls : int
-        At most so many force calls by FIRE first, while |F| is above `calm_force`.
+        At most so many force calls by FIRE first, while the largest force is above `calm_force`.
     calm_force : float
         In eV/Å.
     maxstep : float
@@ -56,7 +59,7 @@ class RelaxationSettings:
         force call; empty for none.
     """
 
-    fmax: float = 0.1
+    fmax: float = 0.05
     max_calls: int = 200
     optimiser: OptimiserName = "by_size"
     fire_calls: int = 0
@@ -98,7 +101,7 @@ class RelaxationResult:
     energy : float
         In eV; NaN if no force call was made or believed.
     max_force : float
-        Largest |F| of a free atom in eV/Å; NaN likewise.
+        Largest force of a free atom in eV/Å; NaN likewise.
     force_calls : int
     converged : bool
     reason : str or None
@@ -198,10 +201,14 @@ def _step(atoms: Atoms, free: np.ndarray, watch: Watch, settings: RelaxationSett
             while watch.calls <= settings.fire_calls and watch.max_force > settings.calm_force:
                 fire.step()
                 atoms.get_potential_energy()
-        optimiser = make_optimiser(settings.optimiser, atoms, free, settings.maxstep)
         while True:
-            optimiser.step()
-            atoms.get_potential_energy()
+            optimiser = make_optimiser(settings.optimiser, atoms, free, settings.maxstep)
+            moves = True
+            while moves:
+                force, before = watch.max_force, atoms.positions.copy()
+                optimiser.step()
+                atoms.get_potential_energy()
+                moves = np.abs(atoms.positions - before).max() > force / STIFFEST
     except (ValueError, RuntimeError):  # a line search without a way down, a Hessian without eigenvectors
         return
 

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from searcher.commands import campaigns, potentials, results, stages, structures
+from searcher.commands import campaigns, generation, potentials, results, stages, structures
 from searcher.commands.options import note
 from searcher.errors import EnvironmentProblem, SearcherError, StorageError
 
@@ -14,7 +14,7 @@ INTERRUPTED = 130
 STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for room in (campaigns, results, stages, structures, potentials):
+for room in (campaigns, results, stages, generation, structures, potentials):
     room.register(app)
 
 

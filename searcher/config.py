@@ -130,8 +130,16 @@ class TrainingSection(Settings):
     snapshots_per_structure: Annotated[
         int, Field(ge=0, description="unrelaxed structures of each relaxation that are learned from as well")
     ] = 4
+    learned: Literal["accepted", "novel"] = Field(
+        default="accepted",
+        description="what is learned from besides the seeds: accepted structures, or all that were valid and new",
+    )
     largest_weight: PositiveFloat = Field(
         default=4.0, description="largest factor by which a rare class and composition is drawn more often"
+    )
+    submit: tuple[str, ...] | None = Field(
+        default=None,
+        description="command that submits a training as a job and waits for it; campaign, iteration and arm are added",
     )
 
 
@@ -156,7 +164,8 @@ class ConditioningSection(Settings):
         description="edges of the energy classes above the lowest relaxed seed",
     )
     classes_asked: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        default=(0, 1, 2, 3), description="classes that the generator is asked for, in equal shares"
+        default=(0, 1, 2, 3),
+        description="classes that the generator is asked for, in equal shares; none: as the training set has them",
     )
 
 
@@ -165,6 +174,9 @@ class ScreeningSection(Settings):
 
     oversampling: PositiveInt = Field(default=20, description="proposals made for each that is relaxed")
     known_basins: bool = Field(default=True, description="drop what looks like something known or on its way there")
+    reach: PositiveFloat = Field(
+        default=1.0, description="of `acceptance.kappa_min`: up to this κ to something known a proposal counts as known"
+    )
     composition_quota: bool = Field(default=True, description="places in turns over oxygen counts")
     surrogate: bool = Field(
         default=True, description="what may relax lowest goes first, by a guess that past relaxations taught"
@@ -213,18 +225,18 @@ class StoppingSection(Settings):
     """Which relaxations end before they have converged."""
 
     forming_o2: bool = Field(default=True, description="where an O2 molecule has formed and none is accepted")
-    known_minimum: bool = Field(default=True, description="where a path leads into a known minimum, told by SOAP")
-    known_minimum_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=0.5, description="of `acceptance.kappa_min`: largest κ to the known minimum"
+    known_minimum: bool = Field(
+        default=False, description="where a path leads into a known minimum, told by SOAP; saves little, see the docs"
     )
-    known_minimum_every: PositiveInt = Field(default=4, description="force calls between two looks")
-    calm_force: PositiveFloat = Field(default=1.0, description="eV/Å; no look at larger forces")
+    known_minimum_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.2, description="of `acceptance.kappa_min`: largest κ to the known minimum"
+    )
+    known_minimum_every: PositiveInt = Field(default=3, description="force calls between two looks")
+    calm_force: PositiveFloat = Field(default=0.5, description="eV/Å; no look at larger forces")
     hopeless: bool = Field(default=True, description="where the energy can no longer reach the margin")
-    hopeless_looks: tuple[tuple[PositiveInt, Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]], ...] = (
-        Field(
-            default=((10, 3.0, 1.0), (20, 1.5, 1.0), (40, 0.5, 1.0)),
-            description="force call, eV that may still be gained there, and times what the last ten calls gained",
-        )
+    hopeless_looks: tuple[tuple[PositiveInt, Annotated[float, Field(ge=0)]], ...] = Field(
+        default=((10, 110.0), (20, 85.0), (40, 60.0), (60, 40.0)),
+        description="force call, and meV/Å² that γ may still be lowered from there",
     )
 
 
@@ -268,7 +280,7 @@ class BudgetSection(Settings):
         description="calls that early stops leave over go to further proposals of the same arm and iteration",
     )
     expected_calls_per_relaxation: PositiveFloat = Field(
-        default=60, description="from which follows how many candidates are sent to relax"
+        default=40, description="from which follows how many candidates are sent to relax"
     )
     wall_time_hours: PositiveFloat | None = Field(
         default=None, description="stop in time to be resumed; for jobs with a limit"
@@ -295,6 +307,22 @@ class AcceptanceSection(Settings):
         return value
 
 
+class SlurmSection(Settings):
+    """Worker jobs that the driver submits to SLURM; `execution.workers` says how many workers there are in all."""
+
+    workers_per_job: PositiveInt = Field(default=16, description="one core and one thread each")
+    walltime: Annotated[str, Field(pattern=r"^([0-9]+-)?[0-9]{1,2}:[0-9]{2}:[0-9]{2}$")] = Field(
+        default="12:00:00", description="of a job, `HH:MM:SS` or `D-HH:MM:SS`; one that has ended is submitted again"
+    )
+    partition: str = Field(default="", description="queue of the jobs; empty: the cluster's own choice")
+    account: str = Field(default="", description="whom the jobs' time is charged to; empty: your own account")
+    interface: str = Field(default="", description="network that workers reach the driver by, for example `ib0`")
+    directives: tuple[str, ...] = Field(default=(), description="further `#SBATCH` options")
+    prologue: tuple[str, ...] = Field(default=(), description="lines before the workers start, such as `module load`")
+    python: str = Field(default="", description="what starts Python in a job; empty: the driver's own")
+    logs: Path = Field(default=Path("slurm-logs"), description="folder of the jobs' output")
+
+
 class ExecutionSection(Settings):
     """Where the work runs."""
 
@@ -314,10 +342,13 @@ class ExecutionSection(Settings):
         default=50, description="tasks after which a worker is replaced, since the potential leaks memory"
     )
 
+    slurm: SlurmSection | None = Field(default=None, description="of `dask`: workers as jobs, instead of `scheduler`")
+
     @model_validator(mode="after")
     def _scheduler_named(self) -> "ExecutionSection":
-        if (self.executor == "dask") != bool(self.scheduler):
-            raise ValueError("`scheduler` belongs to `executor: dask`, and `dask` needs one")
+        given = bool(self.scheduler) + (self.slurm is not None)
+        if given != (self.executor == "dask"):
+            raise ValueError("`scheduler` and `slurm` belong to `executor: dask`, which needs one of them")
         return self
 
 
@@ -400,6 +431,9 @@ class CampaignConfig(Settings):
     )
     budget: BudgetSection = BudgetSection()
     relaxation: dict[str, Any] = Field(default_factory=dict, description="keys of the relaxation settings to change")
+    basin_hopping: dict[str, Any] = Field(
+        default_factory=dict, description="keys of the basin hopping settings to change, of `searcher seeds`"
+    )
     validity: dict[str, Any] = Field(default_factory=dict, description="validity thresholds to change")
     acceptance: AcceptanceSection = AcceptanceSection()
     o2_reference: Literal["raw", "fitted"] = Field(
@@ -435,6 +469,8 @@ COSMETIC = (
     "budget.wall_time_hours",
     "execution.workers",
     "execution.scheduler",
+    "execution.slurm",
+    "basin_hopping",
 )
 """keys that may differ when a campaign is resumed, since no result depends on them"""
 

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
@@ -14,10 +14,13 @@ from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from relax.relaxation import RelaxationSettings
 from relax.worker import relaxation_settings
+from searcher.campaign.hopping.settings import BasinHoppingSettings, basin_hopping_settings
 from searcher.config import CampaignConfig
 from searcher.errors import InputError
+from searcher.generation.settings import GeneratorConfig
 from searcher.scoring.validity import ValidityThresholds
 
+Model = TypeVar("Model", bound=BaseModel)
 LARGEST_FILE = 1_000_000  # bytes
 DEEPEST = 20
 
@@ -37,15 +40,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> CampaignConfig:
     InputError
         For a missing file, bad YAML, an unknown key or a value out of range; the message names file and line.
     """
-    document = _read(path)
-    for override in overrides:
-        _apply(document, override)
-    try:
-        config = CampaignConfig.model_validate(_plain(document))
-    except ValidationError as error:
-        raise InputError("\n".join(_complaint(path, document, issue) for issue in error.errors())) from None
+    config, document = _checked(path, overrides, CampaignConfig)
     for section, check, kind in (
         ("relaxation", relaxation_settings, RelaxationSettings),
+        ("basin_hopping", basin_hopping_settings, BasinHoppingSettings),
         ("validity", lambda values: ValidityThresholds(**values), ValidityThresholds),
     ):
         values = getattr(config, section)
@@ -60,7 +58,23 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> CampaignConfig:
     return config
 
 
-def dump_config(config: CampaignConfig) -> str:
+def load_generator_config(path: Path, overrides: Sequence[str] = ()) -> GeneratorConfig:
+    """Read the settings of a generator that is trained on files; as `load_config`."""
+    return _checked(path, overrides, GeneratorConfig)[0]
+
+
+def _checked(path: Path, overrides: Sequence[str], model: type[Model]) -> tuple[Model, CommentedMap]:
+    document = _read(path)
+    for override in overrides:
+        _apply(document, override)
+    try:
+        return model.model_validate(_plain(document)), document
+    except ValidationError as error:
+        issues = [_complaint(path, document, issue, model=model) for issue in error.errors()]
+        raise InputError("\n".join(issues)) from None
+
+
+def dump_config(config: BaseModel) -> str:
     """The resolved settings as YAML."""
     stream = StringIO()
     yaml = YAML()
@@ -124,12 +138,18 @@ def _plain(node: Any) -> Any:
     return node
 
 
-def _complaint(path: Path, document: CommentedMap, issue: Any, known: Sequence[str] = ()) -> str:
+def _complaint(
+    path: Path,
+    document: CommentedMap,
+    issue: Any,
+    known: Sequence[str] = (),
+    model: type[BaseModel] = CampaignConfig,
+) -> str:
     location = [part for part in issue["loc"] if part != "function-before"]
     name = ".".join(str(part) for part in location)
     where = _where(path, document, location)
     if issue["type"] == "extra_forbidden":
-        known = known or sorted(_keys_at(CampaignConfig, location[:-1]))
+        known = known or sorted(_keys_at(model, location[:-1]))
         close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
         advice = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(known)}"
         return f"{where}: `{name}` is not a setting; {advice}"

@@ -18,11 +18,20 @@ PAGES = sorted([*DOCS.glob("*.md"), DOCS.parent / "README.md"])
 
 def command_lines(path: Path) -> list[str]:
     """Lines of shell blocks that call the program, comments taken off."""
-    blocks = re.findall(r"```(?:sh)?\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
-    lines = [line.partition(" #")[0].strip() for block in blocks for line in block.splitlines()]
-    return [
-        line.removeprefix(".venv/bin/") for line in lines if line.removeprefix(".venv/bin/").startswith("searcher ")
-    ]
+    lines: list[str] = []
+    fence: str | None = None
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("```"):
+            fence = line.removeprefix("```") if fence is None else None
+        elif fence in ("", "sh"):
+            lines.append(line.partition(" #")[0].strip().removeprefix(".venv/bin/"))
+    return [line for line in lines if line.startswith("searcher ")]
+
+
+def test_every_walk_through_page_has_commands():
+    """A block that is not recognised would hide its commands from the tests."""
+    for name in ("install", "first-campaign", "your-oxide", "your-potential", "cluster", "results"):
+        assert command_lines(DOCS / f"{name}.md"), name
 
 
 @pytest.mark.parametrize(

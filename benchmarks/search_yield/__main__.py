@@ -8,15 +8,17 @@
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.search_yield import external_arms, hopping_arms
 from benchmarks.search_yield.campaign_arms import donated_weights, run_campaign_arm
-from benchmarks.search_yield.cells import CELLS, TINY, Cell, merged
+from benchmarks.search_yield.cells import CELLS, TINY, Cell, campaign_settings, configuration, merged
 from benchmarks.search_yield.frame import open_frame
 from benchmarks.search_yield.records import ArmRun, read_run, read_runs, write_run
 from benchmarks.search_yield.report import write_report
 from benchmarks.search_yield.variants import LOOPS, TRANSFER, VARIANTS, variant
+from searcher.campaign.campaign import potential_spec
 
 COMPARED = (*LOOPS, *hopping_arms.ARMS, *external_arms.ARMS)
 """arms of the comparison; ablations and ideas are asked for by name"""
@@ -46,13 +48,20 @@ def search(cell: Cell, arm: str, table: str, seed: int, budget: int, work: Path,
     return run
 
 
+def of_potential(cell: Cell, work: Path) -> Path:
+    """Folder of what was searched with the potential as it is: figures of two potentials never mix."""
+    _, digest = potential_spec(configuration(campaign_settings(cell, "A", cell.name, 1, cell.calls, work)))
+    return work / digest
+
+
 def _run(arguments: argparse.Namespace) -> None:
     for cell in _cells(arguments.cells):
+        work = of_potential(cell, arguments.work)
         budget = arguments.calls or cell.calls
         seeds = arguments.seeds or range(1, cell.seeds + 1)
         for seed in seeds:
             for arm in arguments.arms:
-                run = search(cell, arm, arguments.table, seed, budget, arguments.work, arguments.agox)
+                run = search(cell, arm, arguments.table, seed, budget, work, arguments.agox)
                 converged = sum(r.energy is not None for r in run.relaxations)
                 print(
                     f"{cell.name} {arm} seed {seed}: {run.calls} calls, {converged} of {len(run.relaxations)} "
@@ -62,11 +71,14 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _tables(arguments: argparse.Namespace) -> None:
-    runs = read_runs(arguments.work, arguments.table)
     for cell in _cells(arguments.cells):
+        work = of_potential(cell, arguments.work)
+        runs = read_runs(work, arguments.table)
         own = [run for run in runs if run.cell == cell.name and run.arm in arguments.arms]
+        if arguments.calls:
+            own = [replace(run, budget=arguments.calls) for run in own if run.calls >= arguments.calls]
         if own:
-            with open_frame(cell, arguments.work) as frame:
+            with open_frame(cell, work) as frame:
                 write_report(frame, own, arguments.table, arguments.out)
 
 
@@ -87,6 +99,7 @@ def main() -> None:
     run, tables = commands.choices["run"], commands.choices["tables"]
     run.add_argument("--seeds", nargs="+", type=int, help="default: as many as the cell asks for")
     run.add_argument("--calls", type=int, help="budget of force calls; default: the cell's")
+    tables.add_argument("--calls", type=int, help="judge what was found by so many calls; default: by the whole budget")
     run.add_argument("--agox", type=Path, help="folder of AGOX's environment")
     tables.add_argument("--out", type=Path, default=Path("docs/benchmarks"))
     arguments = parser.parse_args()

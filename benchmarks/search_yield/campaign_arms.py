@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.search_yield.cells import Cell, campaign_settings, configuration, merged
+from benchmarks.search_yield.cells import Cell, campaign_settings, configuration, merged, relaxing_to_the_end
 from benchmarks.search_yield.records import ArmRun, Relaxation, seconds_so_far, stopwatch
 from searcher.campaign.campaign import Campaign, open_campaign
 from searcher.campaign.candidate import Candidate, Gate
@@ -28,7 +28,8 @@ def run_campaign_arm(
     """Search until the budget is spent; called again with the same folder it goes on where it was."""
     settings = merged(campaign_settings(cell, table, "campaign", seed, budget, folder), changes)
     iterations = {"budget": {"iterations": MOST_ITERATIONS}}
-    config = configuration(merged(settings, iterations))
+    settings = merged(settings, iterations)
+    config = configuration(relaxing_to_the_end(settings) if table == "A" else settings)
 
     def stop_at_budget(campaign: Campaign, iteration: int) -> None:
         if force_calls(campaign.ledger) >= budget:

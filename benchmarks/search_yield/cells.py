@@ -99,7 +99,6 @@ def campaign_settings(cell: Cell, table: str, name: str, seed: int, budget: int,
         },
         "grid": {"shape": list(cell.grid_shape), "sigma": 0.55},
         "relaxation": relaxation_of(table),
-        "stopping": dict(NO_STOPPING) if table == "A" else {},
         "budget": {
             "force_calls_per_iteration": min(cell.iteration_calls, max(1, budget // 6)),
             "expected_calls_per_relaxation": 50,
@@ -109,6 +108,11 @@ def campaign_settings(cell: Cell, table: str, name: str, seed: int, budget: int,
         "keep": {"grids": "none", "weights": "last", "checkpoints": "none"},
     }
     return merged(settings, cell.changes)
+
+
+def relaxing_to_the_end(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A campaign's settings with no arm's relaxations stopped early."""
+    return {**settings, "arms": [{**arm, "stopping": dict(NO_STOPPING)} for arm in settings["arms"]]}
 
 
 def configuration(settings: Mapping[str, Any]) -> CampaignConfig:

@@ -16,7 +16,10 @@ MOST_STEPS = 10**6
 
 def run_hopping_arm(frame: Frame, arm: str, table: str, seed: int, budget: int, folder: Path) -> ArmRun:
     """Hop until the budget is spent; called again with the same folder it goes on where it was."""
-    settings = BasinHoppingSettings(steps=MOST_STEPS, force_calls=budget, relaxation=relaxation_of(table), **ARMS[arm])
+    to_the_end = {"fall_back": 0.0} if table == "A" else {}
+    settings = BasinHoppingSettings(
+        steps=MOST_STEPS, force_calls=budget, relaxation=relaxation_of(table), **to_the_end, **ARMS[arm]
+    )
     chains = folder / "chains"
     with stopwatch(folder):
         basin_hopping(frame.problem, frame.potential, frame.executor, frame.start, settings, seed, chains)

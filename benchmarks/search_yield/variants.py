@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.search_yield.cells import NO_STOPPING, merged
+from benchmarks.search_yield.cells import merged, relaxing_to_the_end
 
 SCREENED = {"oversampling": 250}
-PLAIN = {"oversampling": 250, "known_basins": False, "composition_quota": False}
+PLAIN = {"oversampling": 250, "known_basins": False, "composition_quota": False, "surrogate": False}
 """What makes a random arm plain: valid proposals as they come."""
 
 
@@ -47,9 +47,13 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "gan-no-screening": {
         "arms": [_gan(0.5, screening=PLAIN | {"oversampling": 20}), _moves(0.5, screening=PLAIN | {"oversampling": 40})]
     },
+    "gan-no-surrogate": {
+        "arms": [_gan(0.5, screening={"surrogate": False}), _moves(0.5, screening={"surrogate": False})]
+    },
+    "moves-no-surrogate": _alone(_moves(1.0, screening={"surrogate": False})),
     "random-screened": _alone(_scout(1.0, name="random")),
     "gan-no-feedback": {"arms": [_gan(0.5, feeds_training=False), _moves(0.5)]},
-    "gan-no-stopping": {"stopping": NO_STOPPING},
+    "gan-no-stopping": relaxing_to_the_end(LOOP),
     "gan-unconditioned": {"conditioning": {"enabled": False}},
     "gan-control-20": {
         "arms": [
@@ -71,6 +75,18 @@ IDEAS: dict[str, dict[str, Any]] = {
     "gan-oversampled": {"arms": [_gan(0.5, screening={"oversampling": 80}), _moves(0.5)]},
     "gan-long": {"training": {"settings": {"steps": 900}}},
     "gan-wide-classes": {"conditioning": {"classes_asked": [0, 1, 2, 3, 4, 5, 6]}},
+    "gan-classes-as-trained": {"conditioning": {"classes_asked": []}},
+    "gan-screened-hard": {
+        "arms": [_gan(0.5, screening={"oversampling": 200}), _moves(0.5, screening={"oversampling": 100})]
+    },
+    "gan-further": {"arms": [_gan(0.5, screening={"reach": 1.4, "oversampling": 100}), _moves(0.5)]},
+    "moves-further": _alone(_moves(1.0, screening={"reach": 1.4})),
+    "gan-novel": {"training": {"learned": "novel"}},
+    "gan-reaching": {
+        "arms": [_gan(0.5, noise_temperature=1.5, screening={"oversampling": 200}), _moves(0.5)],
+        "conditioning": {"classes_asked": []},
+        "training": {"learned": "novel"},
+    },
     "gan-cartesian": {"arms": [_gan(0.5), _moves(0.5, moves={"kind": "cartesian"})]},
     "moves-relocating": _alone(_moves(1.0, moves={"relocation_probability": 0.6})),
     "moves-near": _alone(_moves(1.0, moves={"reach_mev_per_A2": 5.0})),

@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,10 +31,17 @@ class GridFile:
     spec: GridSpec
     conditions: list[Condition]
     template: str = ""
+    lengths: np.ndarray | None = None
+    """(n, 3) in Å, of cells that a generator emits with their grids"""
 
 
 def write_grids(
-    path: Path, grids: np.ndarray, spec: GridSpec, conditions: Sequence[Condition] = (), template: str = ""
+    path: Path,
+    grids: np.ndarray,
+    spec: GridSpec,
+    conditions: Sequence[Condition] = (),
+    template: str = "",
+    lengths: np.ndarray | None = None,
 ) -> None:
     r"""Write an ``.npz`` with ``grids`` (half precision), ``spec`` and ``conditions`` as JSON, ``template``, and, for
     other programs, ``species`` and ``spacing`` in Å.
@@ -45,7 +53,10 @@ def write_grids(
     spec : GridSpec
     conditions : sequence of mapping, length n or 0
     template : str
+    lengths : array, shape (n, 3), optional
+        Å, of each grid's own cell.
     """
+    own: dict[str, Any] = {} if lengths is None else {"lengths": np.asarray(lengths, dtype=np.float64)}
     with path.open("wb") as stream:
         np.savez_compressed(
             stream,
@@ -55,6 +66,7 @@ def write_grids(
             template=template,
             species=np.array(spec.species),
             spacing=spec.spacing,
+            **own,
         )
 
 
@@ -72,6 +84,7 @@ def read_grids(path: Path) -> GridFile:
             spec = GridSpec.from_dict(json.loads(str(data["spec"])))
             conditions = json.loads(str(data["conditions"]))
             template = str(data["template"])
+            lengths = np.asarray(data["lengths"], dtype=float) if "lengths" in data else None
     except KeyError as error:
         raise GridError(f"`{path}` has no {error}: it must hold `grids`, `spec`, `conditions` and `template`") from None
     except (OSError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
@@ -81,4 +94,6 @@ def read_grids(path: Path) -> GridFile:
             f"`{path}` holds grids of shape {grids.shape} and {len(conditions)} conditions, but its `spec` asks for "
             f"(n, {len(spec.species)}, {', '.join(str(count) for count in spec.shape)}) and n"
         )
-    return GridFile(grids, spec, conditions, template)
+    if lengths is not None and (lengths.shape != (len(grids), 3) or not np.isfinite(lengths).all()):
+        raise GridError(f"`{path}` holds `lengths` of shape {lengths.shape} but must have ({len(grids)}, 3), in Å")
+    return GridFile(grids, spec, conditions, template, lengths)

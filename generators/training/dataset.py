@@ -132,7 +132,7 @@ class StructureDataset:
 
     def condition_table(self) -> tuple[list[list[float]], list[float]]:
         """Different rows of conditions, and the probability of each."""
-        if not self.conditions.shape[1]:
+        if self.conditions.shape[1] == 0:
             return [[]], [1.0]
         rows, membership = torch.unique(self.conditions, dim=0, return_inverse=True)
         shares = torch.zeros(len(rows), dtype=torch.float64).index_add_(

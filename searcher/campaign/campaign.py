@@ -20,7 +20,7 @@ from searcher.campaign.resuming import read_origin, refuse_changes, resumed, ver
 from searcher.config import CampaignConfig, ExecutionSection, result_changing
 from searcher.errors import EnvironmentProblem
 from searcher.files import write_text
-from searcher.loading import dump_config
+from searcher.loading import dump_config, load_config
 from searcher.scoring.descriptors import SoapSettings
 from searcher.scoring.thermodynamics import Line
 
@@ -39,7 +39,7 @@ class Campaign:
     potential: PotentialSpec
     potential_hash: str
     stop: Event
-    lock: DriverLock
+    lock: DriverLock | None
     lines: dict[str, Line] = field(default_factory=dict)
     """γ(Δμ_O) by the potential in use, of candidates whose recorded γ an older one made"""
 
@@ -55,7 +55,8 @@ class Campaign:
     def close(self) -> None:
         self.executor.close()
         self.ledger.close()
-        self.lock.release()
+        if self.lock is not None:
+            self.lock.release()
 
 
 def campaign_folder(config: CampaignConfig) -> Path:
@@ -133,18 +134,41 @@ def open_campaign(
     return Campaign(config, folder, ledger, executor, fingerprints, potential.spec, potential.hash, stop, lock)
 
 
+def read_campaign(folder: Path, stop: Event) -> Campaign:
+    """A campaign that a driver works on, for reading: nothing is locked and nothing can be written to its ledger.
+
+    Raises
+    ------
+    EnvironmentProblem
+        If its potential has changed.
+    """
+    ledger = Ledger.of_run(folder)
+    config = load_config(folder / "campaign.yaml").model_copy(update={"runs": folder.resolve().parent})
+    potential, executor = current(folder, ledger), InlineExecutor(stop)
+    fingerprints = Fingerprints(executor, SoapSettings(species=("O", config.material.metal)))
+    return Campaign(config, folder, ledger, executor, fingerprints, potential.spec, potential.hash, stop, None)
+
+
 def make_executor(section: ExecutionSection, stop: Event) -> Executor:
     """The configured way to run tasks."""
     if section.executor == "inline":
         return InlineExecutor(stop)
     if section.executor == "dask":
         try:
-            from searcher.campaign.cluster import DaskExecutor  # an extra of the installation
-        except ModuleNotFoundError:
-            raise EnvironmentProblem("`execution.executor: dask` needs the extra `cluster` (distributed)") from None
-
-        return DaskExecutor(section.scheduler, section.deadline_s, section.memory_gib, section.tasks_per_worker, stop)
+            return _on_cluster(section, stop)
+        except ModuleNotFoundError as error:
+            raise EnvironmentProblem(f"`execution.executor: dask` needs the extra `cluster` ({error.name})") from None
     return LocalExecutor(section.workers, section.deadline_s, section.memory_gib, section.tasks_per_worker, stop)
+
+
+def _on_cluster(section: ExecutionSection, stop: Event) -> Executor:
+    if section.slurm is not None:
+        from searcher.campaign.slurm import SlurmExecutor  # these two are an extra of the installation
+
+        return SlurmExecutor(section, stop)
+    from searcher.campaign.cluster import DaskExecutor
+
+    return DaskExecutor(section.scheduler, section.deadline_s, section.memory_gib, section.tasks_per_worker, stop)
 
 
 def _facts(config: CampaignConfig, hashed: str) -> dict[str, Any]:

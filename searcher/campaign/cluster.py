@@ -26,6 +26,8 @@ AWAIT_SCHEDULER_S = 600.0
 """How long a scheduler that has gone may take to come back."""
 ALLOWED_LOSSES = 3
 """How often a task may lose its worker before it counts as what kills workers."""
+FORGOTTEN_S = 1.0
+"""until a client no longer takes a lost task for one that is done"""
 RETURNED, LOST, FAILED = "finished", ("cancelled", "lost"), "error"
 
 
@@ -61,8 +63,9 @@ class DaskExecutor:
     def map(self, function: Task, payloads: Sequence[dict[str, Any]]) -> Iterator[Outcome]:
         open_tasks = {index: self._submit(function, payload) for index, payload in enumerate(payloads)}
         losses = dict.fromkeys(open_tasks, 0)
+        again: dict[int, float] = {}
         try:
-            while open_tasks:
+            while open_tasks or again:
                 ended = [index for index, future in open_tasks.items() if future.status != "pending"]
                 if self._stop.is_set() or (not ended and self._stop.wait(POLL_S)):
                     raise stopped(self._stop)
@@ -76,6 +79,9 @@ class DaskExecutor:
                     losses[index] += 1
                     if losses[index] > ALLOWED_LOSSES * 10:
                         raise EnvironmentProblem(f"the cluster at `{self._scheduler}` loses every task")
+                    again[index] = time.monotonic() + FORGOTTEN_S
+                for index in [index for index, due in again.items() if time.monotonic() > due]:
+                    del again[index]
                     open_tasks[index] = self._resubmit(function, payloads[index])
         finally:
             with suppress(OSError, TimeoutError):
@@ -121,10 +127,9 @@ class DaskExecutor:
 
     def _connected(self, within_s: float) -> Client:
         end = time.monotonic() + within_s
-        where = {"scheduler_file" if self._scheduler.endswith(".json") else "address": self._scheduler}
         while True:
             try:
-                return Client(**where, timeout=5, set_as_default=False, name="searcher")
+                return Client(**where(self._scheduler), timeout=5, set_as_default=False, name="searcher")
             except (OSError, TimeoutError, ValueError) as error:
                 if time.monotonic() > end:
                     raise EnvironmentProblem(
@@ -133,6 +138,25 @@ class DaskExecutor:
                     ) from None
                 if self._stop.wait(POLL_S):
                     raise stopped(self._stop) from None
+
+
+def connected(scheduler: str) -> Client:
+    """A client, to be closed by its context.
+
+    Raises
+    ------
+    EnvironmentProblem
+        If nothing answers.
+    """
+    try:
+        return Client(**where(scheduler), timeout=CONNECT_S, set_as_default=False, name="searcher")
+    except (OSError, TimeoutError, ValueError) as error:
+        raise EnvironmentProblem(f"nothing answers at `{scheduler}` ({error})") from None
+
+
+def where(scheduler: str) -> dict[str, str]:
+    """The argument of `Client` that an address or a scheduler file is."""
+    return {"scheduler_file" if scheduler.endswith(".json") else "address": scheduler}
 
 
 _isolating: dict[tuple[float, float, int], LocalExecutor] = {}

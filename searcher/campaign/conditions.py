@@ -36,12 +36,15 @@ def class_at(problem: SurfaceProblem, delta_mu_o: float, line: Line, seeds: Mapp
 
 
 def conditions_asked(config: CampaignConfig, problem: SurfaceProblem) -> list[Condition]:
-    """Every combination of values that proposals are asked for, in a fixed order."""
+    """Every combination of values that proposals are asked for, in a fixed order.
+
+    Conditions without a value to ask for are left out: they are drawn as the training set has them.
+    """
     values: dict[str, list[int] | list[float]] = {
         "energy_class": list(config.conditioning.classes_asked),
         "n_oxygen": list(range(problem.counts["O"][0], problem.counts["O"][1] + 1)),
         "n_metal": list(range(problem.counts[problem.metal][0], problem.counts[problem.metal][1] + 1)),
         "delta_mu_o": list(config.conditioning.delta_mu_o_ladder),
     }
-    names = [spec.name for spec in condition_specs(config, problem)]
+    names = [spec.name for spec in condition_specs(config, problem) if values[spec.name]]
     return [dict(zip(names, chosen, strict=True)) for chosen in product(*(values[name] for name in names))]

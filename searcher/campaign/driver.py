@@ -24,6 +24,7 @@ from searcher.campaign.pretraining import pretrain
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.resuming import FINISHED
 from searcher.campaign.stopping import StopRequest, stop_before_wall_time
+from searcher.campaign.thickness import compare_thicknesses, print_thicknesses
 from searcher.campaign.withheld import find_again
 from searcher.config import CampaignConfig, ImproveSection
 from searcher.errors import EnvironmentProblem, InputError, StoppedOnRequest
@@ -147,6 +148,16 @@ def write_seeds(
             frames.append(atoms)
         write_compressed(out, frames)
         console.print(f"{len(frames)} seeds: {out}")
+    finally:
+        campaign.close()
+
+
+def check_thickness(config: CampaignConfig, console: Console) -> None:
+    """Print γ of the facet's terminations by the thickness of the frozen part."""
+    campaign = open_campaign(config, Event())
+    try:
+        problem = prepare(campaign, console)
+        print_thicknesses(compare_thicknesses(campaign, problem), problem.delta_mu_o, console)
     finally:
         campaign.close()
 

@@ -79,27 +79,20 @@ def known_minimum(
     return criterion
 
 
-def hopeless(ceiling: float, looks: Sequence[tuple[int, float, float]]) -> StopCriterion:
+def hopeless(ceiling: float, looks: Sequence[tuple[int, float]]) -> StopCriterion:
     """Stop at fixed force calls where the energy can no longer come down to what is acceptable.
 
     Parameters
     ----------
     ceiling : float
         Largest acceptable energy in eV.
-    looks : sequence of (int, float, float)
-        Force call, and how much energy may still be gained there: so many eV, and so many times what the last ten
-        calls gained.
+    looks : sequence of (int, float)
+        Force call, and how much energy in eV may still be gained from there.
     """
-    by_call = {int(call): (float(least), float(factor)) for call, least, factor in looks}
-    energies: list[float] = []
+    gains = {int(call): float(gain) for call, gain in looks}
 
     def criterion(atoms: Atoms, energy: float, calls: int) -> str | None:
-        energies.append(energy)
-        if calls not in by_call:
-            return None
-        least, factor = by_call[calls]
-        gained = max(0.0, max(energies[-11:]) - energy)
-        return HOPELESS if energy - least - factor * gained > ceiling else None
+        return HOPELESS if calls in gains and energy - gains[calls] > ceiling else None
 
     return criterion
 
@@ -132,7 +125,9 @@ class StopPlan:
             arguments: dict[str, Any] = {"bond": self.problem.thresholds.o_o_molecular}
             found.append({"import_path": "relax.stopping:forming_o2", "arguments": arguments})
         if self.settings.hopeless:
-            arguments = {"ceiling": self.ceiling(atoms), "looks": self.settings.hopeless_looks}
+            area = self.problem.template.area
+            looks = [(call, gain * MEV * area) for call, gain in self.settings.hopeless_looks]
+            arguments = {"ceiling": self.ceiling(atoms), "looks": looks}
             found.append({"import_path": f"{MODULE}:hopeless", "arguments": arguments})
         minima = self.minima.get(_composition(atoms), ())
         if self.settings.known_minimum and minima:

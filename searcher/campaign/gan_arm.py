@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from generators.networks.conditioning import decode
 from generators.networks.settings import NetworkSettings
 from generators.proposal import TrainingRecord
 from generators.training.loop import TrainingFailed
+from generators.training.processes import ALONE, Processes
 from generators.training.settings import TrainingSettings
 from generators.training.view import WINDOW, View
 from searcher.campaign.campaign import Campaign
@@ -24,6 +26,7 @@ from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.progress import counting
 from searcher.campaign.snapshot import Snapshot
 from searcher.campaign.stopping import stopped
+from searcher.campaign.training_job import Metric, submitted, training_folder
 from searcher.campaign.verification import file_hash
 from searcher.campaign.warm_start import WEIGHTS
 from searcher.config import ArmSection, CampaignConfig
@@ -146,18 +149,68 @@ def learned_generator(
         Between two steps, if asked for; the last checkpoint is resumed from.
     """
     iteration, ledger, stage = snapshot.iteration, campaign.ledger, f"train:{arm.name}"
-    folder = campaign.iteration_folder(iteration) / f"training-{arm.name}"
+    folder = training_folder(campaign.folder, iteration, arm.name)
     recorded = ledger.stage(iteration, stage)
     if recorded is not None:
         weights = campaign.folder / recorded["weights"]
         if not weights.is_file() or file_hash(weights) != recorded["sha256"]:
             raise StorageError(f"`{weights}` is missing or does not match its checksum; restore it from a copy")
-        return gan_proposer(campaign.config, problem, warm_start=weights, noise_temperature=arm.noise_temperature)
+        return _sampling(campaign, problem, arm, weights)
+    metrics: list[Metric] = []
+    began = time.monotonic()
+    weights = folder / WEIGHTS_NAME
+    if campaign.config.training.submit:
+        console.print(f"  training {arm.name} as a job: {' '.join(campaign.config.training.submit)}")
+        result = submitted(campaign, iteration, arm.name, weights)
+        metrics, findings = result.metrics, result.findings
+        source = _sampling(campaign, problem, arm, weights)
+    else:
+        source = fit(campaign, problem, snapshot, arm, records, metrics, console)
+        findings = [finding.as_dict() for finding in source.findings]
+    _keep_samples(campaign, problem, source, iteration)
+    with ledger.transaction():
+        ledger.add_metrics(iteration, metrics)
+        ledger.finish_stage(
+            iteration,
+            stage,
+            {
+                "weights": str(weights.relative_to(campaign.folder)),
+                "sha256": file_hash(weights),
+                "records": len(records),
+                "seconds": round(time.monotonic() - began, 1),
+                "snapshot": snapshot.hash,
+                "findings": findings,
+            },
+        )
+    return source
+
+
+def fit(
+    campaign: Campaign,
+    problem: SurfaceProblem,
+    snapshot: Snapshot,
+    arm: ArmSection,
+    records: list[TrainingRecord],
+    metrics: list[Metric],
+    console: Console,
+    processes: Processes = ALONE,
+) -> GanProposer:
+    """Train in the iteration's folder, from the last checkpoint there; a pure function of campaign and iteration.
+
+    Parameters
+    ----------
+    metrics : list of (name, step, value)
+        Is added to while the training goes on.
+
+    Raises
+    ------
+    SearchFailed, StoppedOnRequest
+        As for `learned_generator`.
+    """
+    iteration = snapshot.iteration
     records = [r for r in records if r.condition["n_oxygen"] <= problem.counts["O"][1]]
     if not records:
         raise SearchFailed("the training set is empty: no seed lies inside the template's free range")
-    metrics: list[tuple[str, int, float]] = []
-    began = time.monotonic()
     settings = training_settings(campaign.config)
     with counting(console, f"training {arm.name} on {len(records)} structures", settings.steps) as advance:
 
@@ -172,33 +225,28 @@ def learned_generator(
             campaign.config,
             problem,
             settings=settings,
-            folder=folder,
-            warm_start=_weights_to_start_from(campaign, iteration, stage),
+            folder=training_folder(campaign.folder, iteration, arm.name),
+            warm_start=_weights_to_start_from(campaign, iteration, f"train:{arm.name}"),
             transfer=Path(campaign.config.network.transfer) if campaign.config.network.transfer else None,
             progress=follow,
             noise_temperature=arm.noise_temperature,
         )
+        random = np.random.default_rng(spawn_seed(campaign.config.seed, iteration, arm.name, -1))
         try:
-            source.fit(records, np.random.default_rng(spawn_seed(campaign.config.seed, iteration, arm.name, -1)))
+            source.fit(records, random, processes)
         except TrainingFailed as error:
             raise SearchFailed(f"training of arm `{arm.name}` in iteration {iteration} failed: {error}") from error
-    weights = folder / WEIGHTS_NAME
-    _keep_samples(campaign, problem, source, iteration)
-    with ledger.transaction():
-        ledger.add_metrics(iteration, metrics)
-        ledger.finish_stage(
-            iteration,
-            stage,
-            {
-                "weights": str(weights.relative_to(campaign.folder)),
-                "sha256": file_hash(weights),
-                "records": len(records),
-                "seconds": round(time.monotonic() - began, 1),
-                "snapshot": snapshot.hash,
-                "findings": [finding.as_dict() for finding in source.findings],
-            },
-        )
     return source
+
+
+def _sampling(campaign: Campaign, problem: SurfaceProblem, arm: ArmSection, weights: Path) -> GanProposer:
+    """Trained weights to sample from; where a job trains on a GPU, the driver has none."""
+    settings = training_settings(campaign.config)
+    if campaign.config.training.submit:
+        settings = replace(settings, device="cpu")
+    return gan_proposer(
+        campaign.config, problem, settings=settings, warm_start=weights, noise_temperature=arm.noise_temperature
+    )
 
 
 def _keep_samples(campaign: Campaign, problem: SurfaceProblem, source: GanProposer, iteration: int) -> None:

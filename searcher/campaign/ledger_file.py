@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -76,12 +77,28 @@ def promised_transactions(mark: Path) -> int:
     """
     if not mark.is_file():
         return 0
+    text = mark.read_text(encoding="ascii")
+    if not text:  # made, and then killed
+        return 0
     try:
-        return int(mark.read_text(encoding="ascii"))
+        return int(text)
     except ValueError:
         raise StorageError(
             f"`{mark}` holds no number of transactions: it is damaged; delete it if nothing else is"
         ) from None
+
+
+def write_promise(mark: Path, transactions: int) -> None:
+    """Say how many transactions are safe, in place and in one call.
+
+    It is not waited for: after a loss of power the file may say less than is safe, which promises too little, never too
+    much.
+    """
+    file = os.open(mark, os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
+        os.pwrite(file, f"{transactions:020d}\n".encode(), 0)
+    finally:
+        os.close(file)
 
 
 def refuse_cut_file(path: Path) -> None:

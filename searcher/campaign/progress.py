@@ -1,7 +1,7 @@
 """Progress bars on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -29,3 +29,32 @@ def counting(console: Console, label: str, total: int) -> Iterator[Callable[[int
             console.print(f"  {label}: {done}/{total}")
 
     yield advance
+
+
+@contextmanager
+def following(console: Console, label: str, total: int) -> Iterator[Callable[[Mapping[str, float]], None]]:
+    """Show how far a training is, its losses and the time left; the caller hands in each step's metrics."""
+    if console.is_terminal:
+        columns = (TextColumn(f"  {label}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, TextColumn("{task.fields[losses]}"), console=console, transient=True) as bar:
+            task = bar.add_task(label, total=total, losses="")
+            yield lambda metrics: bar.update(task, completed=int(metrics["step"]), losses=_losses(metrics))
+        return
+    began = shown = time.monotonic()
+    first: list[float] = []
+
+    def follow(metrics: Mapping[str, float]) -> None:
+        nonlocal shown
+        step = int(metrics["step"])
+        if not first:
+            first.append(step)
+        if step == total or time.monotonic() - shown > PLAIN_EVERY_S:
+            shown = time.monotonic()
+            left = (shown - began) / max(1, step - first[0] + 1) * (total - step)
+            console.print(f"  {label}: {step}/{total}, {_losses(metrics)}, {left:.0f} s left", highlight=False)
+
+    yield follow
+
+
+def _losses(metrics: Mapping[str, float]) -> str:
+    return f"critic {metrics['critic_loss']:.3g}, generator {metrics['generator_loss']:.3g}"

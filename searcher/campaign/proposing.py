@@ -39,6 +39,7 @@ def training_records(campaign: Campaign, problem: SurfaceProblem, snapshot: Snap
             [arm.name for arm in config.arms if arm.feeds_training],
             config.training.snapshots_per_structure,
             config.training.largest_weight,
+            config.training.learned,
         )
         records += [replace(r, condition={**r.condition, "delta_mu_o": delta_mu_o}) for r in selected]
     return records

@@ -22,6 +22,8 @@ class KnownTermination:
     accepted: bool
     path: tuple[tuple[str, float], ...]
     """recorded structures along its relaxation, each with its energy in eV above the minimum"""
+    novel: bool = False
+    """like nothing known when it was judged, whether low enough to be accepted or not"""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def take_snapshot(
                 energy_class=candidate.energy_class,
                 accepted=candidate.verdict == Verdict.ACCEPTED,
                 path=tuple((key, energy) for _, key, energy in snapshots),
+                novel=candidate.passed >= Gate.NOVEL,
             )
         )
     return Snapshot(iteration, tuple(known))

@@ -1,6 +1,7 @@
 """The steps of one iteration; each finds out from the ledger whether it is already done."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 
@@ -105,7 +106,7 @@ def _order(campaign: Campaign, iteration: int, arm: ArmSection) -> list[str]:
     return [] if recorded is None else recorded["ids"]
 
 
-def _savings(campaign: Campaign, iteration: int, arm: str) -> dict[str, float]:
+def _savings(campaign: Campaign, iteration: int, arm: str) -> dict[str, Any]:
     """What each early stop is thought to have saved: the mean length of converged relaxations less what it took."""
     relaxed = campaign.ledger.candidates(iteration=iteration, arm=arm, reached=Gate.SELECTED)
     whole = [c.force_calls for c in relaxed if c.passed >= Gate.CONVERGED]
@@ -114,7 +115,7 @@ def _savings(campaign: Campaign, iteration: int, arm: str) -> dict[str, float]:
         reason: sum(max(0.0, mean - c.force_calls) for c in relaxed if c.reason == reason) for reason in EARLY_REASONS
     }
     spent = sum(c.force_calls for c in relaxed)
-    return {"force_calls": spent, **{reason: round(calls, 1) for reason, calls in saved.items()}}
+    return {"force_calls": spent, "saved": {reason: round(calls, 1) for reason, calls in saved.items()}}
 
 
 def judge_iteration(campaign: Campaign, problem: SurfaceProblem, snapshot: Snapshot, console: Console) -> None:

@@ -27,8 +27,9 @@ def select_training_set(
     arms: Collection[str],
     snapshots_per_structure: int,
     largest_weight: float,
+    learned: str = "accepted",
 ) -> list[TrainingRecord]:
-    """Seeds, accepted structures and snapshots of their relaxations, uniform over class and oxygen count.
+    """Seeds, chosen structures and snapshots of their relaxations, uniform over class and oxygen count.
 
     Parameters
     ----------
@@ -40,11 +41,14 @@ def select_training_set(
         Whether a structure could pass as a proposal. Early steps of a relaxation often could not; learning from them
         would teach the generator what is rejected.
     arms : collection of str
-        Arms whose accepted structures are learned from.
+        Arms whose structures are learned from.
     snapshots_per_structure : int
         Largest number of snapshots of one relaxation, late ones first.
     largest_weight : float
         Cap on a structure's weight relative to the mean.
+    learned : "accepted" or "novel"
+        Accepted structures only, or everything valid that was new when it was judged: the class tells the network what
+        lies low.
 
     Returns
     -------
@@ -53,7 +57,8 @@ def select_training_set(
     """
     records: list[TrainingRecord] = []
     for known in snapshot.known:
-        if known.arm not in ALWAYS_LEARNED and not (known.accepted and known.arm in arms):
+        chosen = known.accepted or (learned == "novel" and known.novel)
+        if known.arm not in ALWAYS_LEARNED and not (chosen and known.arm in arms):
             continue
         for key, line in _steps(known, template.area, snapshots_per_structure):
             atoms = load(key)

@@ -8,13 +8,14 @@ import typer
 from rich.console import Console
 
 from searcher.commands.options import AsJson, ConfigPath, Overrides, RunPath, note
-from searcher.errors import InputError
+from searcher.errors import InputError, StoppedOnRequest
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
-    for command in (seeds, train, roundtrip):
+    for command in (seeds, thickness, roundtrip):
         app.command()(command)
+    app.command("train-iteration")(train_iteration)
 
 
 def seeds(
@@ -38,19 +39,34 @@ def seeds(
     write_seeds(config, out, method, steps, lowest, snapshots, Console())
 
 
-def train(
-    run_folder: RunPath,
-    out: Annotated[Path, typer.Option(help="Folder for weights and the structures they saw.")],
-    steps: Annotated[int, typer.Option(help="Training steps.")] = 4000,
-    also: Annotated[Path | None, typer.Option(help="Minima of basin hopping to learn from as well.")] = None,
-    withhold: Annotated[
-        Path | None, typer.Option(help="Structures to keep out, with all that looks like them.")
-    ] = None,
-) -> None:
-    """Train a generator on everything that a campaign has relaxed."""
-    from searcher.campaign.driver import train_on_run
+def thickness(config_path: ConfigPath, overrides: Overrides = None) -> None:
+    """How thin the frozen part of the slab may be: γ of every termination on thin and thick templates."""
+    from searcher.campaign.driver import check_thickness
+    from searcher.campaign.inputs import check_inputs
+    from searcher.loading import load_config
 
-    train_on_run(run_folder, out, steps, also, withhold, Console())
+    config = load_config(config_path, overrides or [])
+    check_inputs(config)
+    check_thickness(config, Console())
+
+
+def train_iteration(
+    run_folder: RunPath,
+    iteration: Annotated[int, typer.Argument(metavar="ITERATION", help="The one under way.")],
+    arm: Annotated[str, typer.Argument(metavar="ARM", help="The arm that trains.")],
+) -> None:
+    """Train one iteration of a campaign as a job of its own; `training.submit` calls it, also under torchrun."""
+    from searcher.campaign.stopping import StopRequest, answer_signals
+
+    stop = StopRequest()
+    answer_signals(stop)
+    from searcher.campaign.training_entry import train_iteration as train_one
+
+    try:
+        train_one(run_folder, iteration, arm, stop, Console())
+    except StoppedOnRequest as error:
+        note(str(error))
+        raise typer.Exit(stop.exit_code) from None
 
 
 def roundtrip(
@@ -66,6 +82,8 @@ def roundtrip(
     square: Annotated[bool, typer.Option("--square", help="Repeat cells towards a square first.")] = False,
     vacuum: Annotated[float | None, typer.Option(help="Cut (or widen) vacuum to so many Å first.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Slices and residual of the worst structure (.png).")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    scheduler: Annotated[str, typer.Option(help="Of a Dask cluster, instead of processes.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Is a grid fine enough? Structures to a grid and back."""
@@ -78,7 +96,7 @@ def roundtrip(
     from searcher.roundtrip import roundtrip as measure
 
     settings = RoundtripSettings(shape, sigma, noise, window, allow_coarse, seed, square, vacuum)
-    result = measure(named, settings)
+    result = measure(named, settings, workers, scheduler)
     for text in result.notes:
         note(text)
     if as_json:

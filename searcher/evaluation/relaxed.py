@@ -12,8 +12,9 @@ from ase.io import write
 from rich.console import Console
 from rich.table import Table
 
+from relax.overlaps import frozen_indices
 from relax.potential import PotentialSpec
-from relax.relaxation import RelaxationSettings, RelaxationSettingsError, frozen_indices
+from relax.relaxation import RelaxationSettings, RelaxationSettingsError
 from relax.worker import plain_arrays, relax_task
 from searcher.campaign.executor import Executor, Outcome
 from searcher.errors import InputError

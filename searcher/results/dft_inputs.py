@@ -106,7 +106,8 @@ def write_jobs(
         folder = out / name
         folder.mkdir(exist_ok=True)
         WRITERS[code](folder, atoms, k_points(atoms, length), job.role)
-    record = {"code": code, **campaign, "jobs": [asdict(job) for job, _ in structures.values()]}
+    jobs = [{**asdict(job), "formula": atoms.get_chemical_formula()} for job, atoms in structures.values()]
+    record = {"code": code, **campaign, "jobs": jobs}
     (out / JOBS).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 

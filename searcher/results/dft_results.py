@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import ase.io
 import numpy as np
@@ -255,8 +256,21 @@ def _of_job(base: Path, job: Mapping[str, Any], code: str) -> tuple[Result, Atom
         except FAULTS:
             return Result(**plain, state=FAILED, source=str(path)), None
         assert isinstance(atoms, Atoms)  # one image was asked for
+        formula = atoms.get_chemical_formula()
+        if job.get("formula", formula) != formula:
+            raise InputError(f"`{path}` holds {formula} but its input was {job['formula']}: was the wrong file copied?")
+        if file_format == "vasp-xml" and not _electrons_converged(path):
+            return Result(**plain, state=FAILED, source=str(path)), None
         return _result(plain, atoms, path), atoms
     return Result(**plain, state=SENT, source=str(folder)), None
+
+
+def _electrons_converged(path: Path) -> bool:
+    """Whether the last electronic minimisation of a finished ``vasprun.xml`` ended before its allowed steps did."""
+    root = ElementTree.parse(path).getroot()
+    allowed = root.findtext(".//parameters//i[@name='NELM']")
+    steps = root.findall("calculation")[-1].findall("scstep")
+    return allowed is None or len(steps) < int(allowed)
 
 
 def _of_file(path: Path) -> list[tuple[Result, Atoms | None]]:

@@ -37,7 +37,7 @@ def losses(metrics: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
     axes.axhline(0, color="0.7", linewidth=0.8, zorder=0)
     if shown:
         axes.legend(frameon=False)
-    return _png(figure)
+    return png(figure)
 
 
 def funnels(ledger: Ledger) -> bytes:
@@ -61,7 +61,7 @@ def funnels(ledger: Ledger) -> bytes:
     axes.set_ylabel("candidates")
     if arms:
         axes.legend(frameon=False, loc="upper right")
-    return _png(figure)
+    return png(figure)
 
 
 def diagram_figure(
@@ -109,7 +109,7 @@ def diagram(
     pressure: float = 1.0,
 ) -> bytes:
     """`diagram_figure` as PNG."""
-    return _png(diagram_figure(lines, reference, delta_mu_range, pressure))
+    return png(diagram_figure(lines, reference, delta_mu_range, pressure))
 
 
 def energy_classes(ledger: Ledger) -> bytes:
@@ -128,7 +128,7 @@ def energy_classes(ledger: Ledger) -> bytes:
     axes.set(xlabel="energy class, 0 is the most stable", ylabel="terminations", xticks=classes)
     axes.locator_params(axis="y", integer=True)
     axes.legend(frameon=False)
-    return _png(figure)
+    return png(figure)
 
 
 def slices(samples: Path, n_samples: int = 4) -> bytes:
@@ -145,7 +145,7 @@ def slices(samples: Path, n_samples: int = 4) -> bytes:
         species = [_symbol(value) for value in data["species"]]
         spacing = np.broadcast_to(np.asarray(data["spacing"], dtype=float), (3,))
     columns = 2 * len(species)
-    figure = _canvas(2.1 * columns, 2.1 * len(grids))
+    figure = canvas(2.1 * columns, 2.1 * len(grids))
     axes = figure.subplots(len(grids), columns, squeeze=False)
     x, y, z = np.array(grids.shape[2:]) * spacing
     for row, sample in enumerate(grids):
@@ -164,7 +164,7 @@ def slices(samples: Path, n_samples: int = 4) -> bytes:
                 top.set_xlabel("x / Å")
             side.set_ylabel("z / Å")
             top.set_ylabel("y / Å")
-    return _png(figure)
+    return png(figure)
 
 
 def density_image(density: np.ndarray, across: float, up: float, pixels_per_angstrom: float = 20.0) -> bytes:
@@ -203,7 +203,7 @@ def found_atoms(
     positions : array, shape (n_atoms, 3)
         Å
     """
-    figure = _canvas(10.4, 2.7 * len(spec.species))
+    figure = canvas(10.4, 2.7 * len(spec.species))
     axes = figure.subplots(len(spec.species), 4, squeeze=False)
     low, high = np.array(spec.origin), np.array(spec.origin) + np.array(spec.lengths)
     for row, (symbol, number) in enumerate(zip(spec.species, spec.numbers, strict=True)):
@@ -232,7 +232,7 @@ def found_atoms(
             for reach, style in ((1.0, {"marker": "o", "facecolors": "none"}), (2.0, {"marker": "."})):
                 shown = own[(distance <= reach * spec.sigma) & (distance > (reach - 1.0) * spec.sigma - 1e-9)]
                 axes[row, 2 * pair].scatter(shown[:, across], shown[:, up], s=34, edgecolors=OKABE_ITO[5], **style)
-    return _png(figure)
+    return png(figure)
 
 
 def _temperature_axis(axes: "Axes", delta_mu_range: tuple[float, float], pressure: float) -> None:
@@ -250,11 +250,11 @@ def _symbol(value: object) -> str:
 
 
 def _figure(width: float, height: float) -> tuple["Figure", "Axes"]:
-    figure = _canvas(width, height)
+    figure = canvas(width, height)
     return figure, figure.add_subplot()
 
 
-def _canvas(width: float, height: float) -> "Figure":
+def canvas(width: float, height: float) -> "Figure":
     """A figure of its own (sizes in inches), so that no state is shared and no display is needed."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -264,56 +264,8 @@ def _canvas(width: float, height: float) -> "Figure":
     return figure
 
 
-def _png(figure: "Figure") -> bytes:
+def png(figure: "Figure") -> bytes:
+    """The figure as PNG, the same bytes for the same figure."""
     stream = BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})
     return stream.getvalue()
-
-
-def parity(kinds: Sequence[str], energies: np.ndarray, forces: Sequence[np.ndarray]) -> bytes:
-    """A potential's energies and force components on held-out frames beside its labeller's, by kind of frame.
-
-    Parameters
-    ----------
-    energies : numpy.ndarray, shape (n_frames, 2)
-        eV/atom: labeller, potential.
-    forces : sequence of numpy.ndarray, each of shape (n_atoms, 3, 2)
-        eV/Å: labeller, potential.
-    """
-    figure = _canvas(9.6, 4.4)
-    left, right = figure.subplots(1, 2)
-    for index, kind in enumerate(sorted(set(kinds))):
-        rows = [i for i, name in enumerate(kinds) if name == kind]
-        colour = OKABE_ITO[index % 6]
-        errors = MEV * (energies[rows, 1] - energies[rows, 0])
-        left.scatter(energies[rows, 0], errors, s=9, color=colour, label=kind, alpha=0.8, linewidths=0)
-        components = np.concatenate([forces[i].reshape(-1, 2) for i in rows])
-        right.scatter(*components.T, s=2, color=colour, alpha=0.5, linewidths=0, rasterized=True)
-    left.axhline(0, color="0.5", linewidth=0.8)
-    left.set(xlabel="labeller's energy / eV per atom", ylabel="error of the potential / meV per atom")
-    left.legend(frameon=False, fontsize=7)
-    reach = max(float(np.abs(f).max()) for f in forces)
-    right.plot([-reach, reach], [-reach, reach], color="0.5", linewidth=0.8)
-    right.set(xlabel="labeller's force component / eV Å⁻¹", ylabel="potential's / eV Å⁻¹", aspect="equal")
-    return _png(figure)
-
-
-def uncertainty(named: Mapping[str, tuple[np.ndarray, np.ndarray, float]]) -> bytes:
-    """Predicted deviations against true errors of the energy, each with its rank correlation.
-
-    Parameters
-    ----------
-    named : mapping of str to (predicted, true, rank correlation)
-        Name of the predictor; both arrays of shape (n_frames,) in eV per atom.
-    """
-    figure = _canvas(4.8 * len(named), 4.2)
-    for axes, (name, (predicted, true, rank)) in zip(
-        np.atleast_1d(figure.subplots(1, len(named))), named.items(), strict=True
-    ):
-        axes.loglog(MEV * predicted, np.maximum(MEV * np.abs(true), 1e-2), ".", color=OKABE_ITO[0], markersize=4)
-        ends = np.array([MEV * predicted.min(), MEV * predicted.max()])
-        axes.plot(ends, ends, color="0.5", linewidth=0.8)
-        axes.set(
-            xlabel=f"{name} / meV per atom", ylabel="|true error| / meV per atom", title=f"rank correlation {rank:.2f}"
-        )
-    return _png(figure)

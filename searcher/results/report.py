@@ -137,6 +137,8 @@ def _training(folder: Path, ledger: Ledger) -> dict[str, Any]:
     return {
         "losses": report_training.losses(ledger),
         "gradients": report_training.gradients(ledger),
+        "checks": report_training.checks(ledger),
+        "findings": report_training.findings(ledger),
         "health": report_training.health(ledger),
         "samples": report_training.samples(folder, ledger),
     }

@@ -21,6 +21,8 @@ MOST_POINTS = 400
 MOST_REAL = 400
 SHOWN_SAMPLES = 3
 GRADIENTS = ("critic_gradient", "generator_gradient", "penalty")
+CHECKS = ("health_diversity", "health_unique", "health_coverage_ratio", "health_memorised", "health_critic_accuracy")
+"""figures of `generators.training.health` that are about 1 while all is well"""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,22 @@ def gradients(ledger: Ledger) -> Chart:
     """Gradient norms and penalty of all iterations: they grow without bound in a training that breaks."""
     names = [n for n in _metric_names(ledger) if n in GRADIENTS]
     return Chart(names, _chart(ledger, names, "gradients", "gradient norms and penalty against training steps", "1"))
+
+
+def checks(ledger: Ledger) -> Chart:
+    """What the checks of the training measured, over all iterations."""
+    names = [n for n in _metric_names(ledger) if n in CHECKS]
+    return Chart(names, _chart(ledger, names, "checks", "figures of the checks against training steps", "1"))
+
+
+def findings(ledger: Ledger) -> list[dict[str, Any]]:
+    """What the checks found: ``iteration`` and the fields of `generators.training.health.Finding`."""
+    return [
+        {"iteration": iteration, **finding}
+        for iteration, name, detail in ledger.stages()
+        if name.startswith("train:")
+        for finding in detail.get("findings", [])
+    ]
 
 
 def health(ledger: Ledger) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Likeness of terminations for the eye: a map on which similar ones lie together, and groups of them."""
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,6 +177,19 @@ def _answer(executor: Executor, task: Task, payloads: Sequence[dict[str, Any]]) 
 def _settings(ledger: Ledger) -> SoapSettings:
     metal = ledger.fact("config", {}).get("material", {}).get("metal", "Ru")
     return SoapSettings(species=("O", metal))
+
+
+def map_axes(vectors: np.ndarray, seed: int = 0) -> tuple[np.ndarray, str]:
+    """Places (n, 2) of vectors (n, n_features) on a map, and what its axes are: UMAP where installed, else PCA.
+
+    McInnes, Healy & Melville, arXiv:1802.03426; PCA keeps distances as they are, UMAP neighbourhoods.
+    """
+    if importlib.util.find_spec("umap") is not None:
+        import umap
+
+        return np.asarray(umap.UMAP(random_state=seed, n_jobs=1).fit_transform(vectors)), "UMAP"
+    found = principal_axes({str(row): vector for row, vector in enumerate(vectors)})
+    return np.array([found[str(row)] for row in range(len(vectors))]), "principal component"
 
 
 def _read(path: Path) -> Likeness:

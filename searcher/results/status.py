@@ -63,8 +63,9 @@ def status(folder: Path, ledger: Ledger) -> dict[str, Any]:
     dict
         ``name``, ``folder``, ``facet``, ``state`` (``new``, ``running``, ``stopped``, ``finished``), ``iterations``
         (finished), ``iterations_asked``, ``stage`` (last recorded), ``accepted``, ``force_calls``, ``arms`` (funnel
-        by name), ``reasons`` (count by arm and code), ``references`` (count by arm), ``disk`` (bytes by kind of file,
-        and free) and ``driver`` (``pid`` and ``host``, if one works on it or left it without a word).
+        by name), ``reasons`` (count by arm and code), ``saved_calls`` (by arm and code of an early stop, as estimated
+        from the relaxations that converged), ``references`` (count by arm), ``disk`` (bytes by kind of file, and free)
+        and ``driver`` (``pid`` and ``host``, if one works on it or left it without a word).
     """
     config = ledger.fact("config", {})
     done = len(finished_iterations(ledger))
@@ -89,10 +90,21 @@ def status(folder: Path, ledger: Ledger) -> dict[str, Any]:
         "force_calls": sum(funnel["force_calls"] for funnel in arms.values()),
         "arms": arms,
         "reasons": reasons,
+        "saved_calls": {name: saved_calls(ledger, name) for name in arms},
         "references": references,
         "disk": disk_use(folder),
         "driver": holder(folder),
     }
+
+
+def saved_calls(ledger: Ledger, arm: str) -> dict[str, float]:
+    """Force calls that early stops have saved an arm, by reason, in all iterations."""
+    saved: dict[str, float] = {}
+    for _, name, detail in ledger.stages():
+        if name == "relax" and arm in detail:
+            for reason, calls in detail[arm]["saved"].items():
+                saved[reason] = round(saved.get(reason, 0.0) + calls, 1)
+    return saved
 
 
 def _state(complete: bool, running: bool, started: bool) -> str:
@@ -133,4 +145,7 @@ def print_status(found: dict[str, Any], console: Console) -> None:
         table.add_row(gate.replace("_", " "), *(f"{funnel[gate]:,}" for funnel in found["arms"].values()))
     yields = [yield_per_thousand(f["accepted"], f["force_calls"]) for f in found["arms"].values()]
     table.add_row("accepted per 1,000 calls", *("–" if y is None else f"{y[0]:.2f}" for y in yields))
+    saved = {name: sum(found["saved_calls"][name].values()) for name in found["arms"]}
+    shares = [saved[name] / max(1.0, saved[name] + funnel["force_calls"]) for name, funnel in found["arms"].items()]
+    table.add_row("calls saved by early stops", *(f"{100 * share:.0f} %" for share in shares))
     console.print(table)

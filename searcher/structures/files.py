@@ -1,6 +1,7 @@
 """Structure files from users: known formats only, of bounded size, every fault named."""
 
 import lzma
+import sqlite3
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from io import StringIO
@@ -12,6 +13,7 @@ import numpy as np
 from ase import Atoms
 from ase.io.formats import UnknownFileTypeError
 
+from relax.plain_xml import trap_in
 from searcher.errors import InputError
 from searcher.files import replacing
 
@@ -51,6 +53,7 @@ FAULTS = (
     EOFError,
     StopIteration,
     lzma.LZMAError,
+    sqlite3.Error,
     ase.io.ParseError,
     UnknownFileTypeError,
 )
@@ -91,6 +94,9 @@ def read_structures(path: Path) -> list[Atoms]:
     if not 0 < size <= LARGEST_FILE:
         raise InputError(f"structure file `{path}` has {size} bytes; allowed are 1 to {LARGEST_FILE}")
     file_format = format_of(path)
+    trap = trap_in(path.read_bytes()) if file_format == "vasp-xml" and path.suffix != ".xz" else None
+    if trap is not None:
+        raise InputError(f"structure file `{path}` {trap}")
     try:
         source = StringIO(_decompressed(path)) if path.suffix == ".xz" else str(path)
         is_database = file_format in DATABASES

@@ -32,7 +32,7 @@ from relax.potential_figures import SURFACE_TYPES, PotentialFigures
 from relax.surface_figures import read_surface_figures, surface_figures, write_surface_figures
 from relax.worker import evaluate_task, plain_arrays
 from searcher.errors import InputError
-from searcher.results.plots import parity, uncertainty
+from searcher.results.potential_plots import parity, uncertainty
 from searcher.structures.crystal import Crystal, orient
 from searcher.structures.distorted_slabs import random_insertion
 from searcher.structures.faces import known_faces, known_faces_of_lattice

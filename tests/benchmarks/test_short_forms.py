@@ -10,14 +10,25 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
 AGOX = os.environ.get("SEARCH_YIELD_AGOX")
+GAP = "configs/quickstart.yaml"
 SHORT = {
     "gridding.py": ["--rounds", "1"],
     "backmapping.py": ["--copies", "0", "--calls", "2", "--slabs", "12"],
     "novelty.py": ["--known", "300", "--queries", "4", "--checked", "1", "--slabs", "2"],
     "report.py": ["--accepted", "20"],
-    "driver_overhead.py": [str(ROOT / "tests/configs/tiny.yaml")],
+    "scale.py": ["--candidates", "40", "--measured", "10", "--folder", "{out}"],
+    "driver_overhead.py": ["tests/configs/tiny.yaml", "--set", "runs={out}"],
+    "record_proposals.py": [GAP, "--count", "2", "--out", "{out}/proposals.extxyz.xz"],
+    "basin_hopping.py": ["--out", "{out}", "--only", "110-delocalized", "--hops", "4"],
+    "early_stopping.py": [GAP, "--limit", "2", "--out", "{out}", "--runs", "{out}/runs"],
+    "relaxation.py": [GAP, "--limit", "2", "--out", "{out}"],
+    "training_speed.py": ["--shape", "8", "8", "8", "--rounds", "1", "--steps", "1", "--batch", "4"],
 }
-ELSEWHERE = {"generator_quality.py": "below", "usual_inversion.py": "a part of gridding.py"}
+ELSEWHERE = {
+    *("generator_quality.py", "generator_ablation.py", "generator_fidelity.py", "generator_measures.py"),
+    *("usual_inversion.py", "recorded_paths.py", "prepared.py"),
+}
+"""tested below, or a part of another"""
 
 
 def run(*command: str, cwd: Path) -> str:
@@ -37,8 +48,8 @@ def test_every_benchmark_has_a_short_form():
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", SHORT)
 def test_short_form_ends_well(name, tmp_path):
-    overrides = ["--set", f"runs={tmp_path}"] if name == "driver_overhead.py" else []
-    assert run(str(BENCHMARKS / name), *SHORT[name], *overrides, cwd=ROOT).strip()
+    arguments = [argument.format(out=tmp_path) for argument in SHORT[name]]
+    assert run(str(BENCHMARKS / name), *arguments, cwd=ROOT).strip()
 
 
 @pytest.mark.slow
@@ -55,6 +66,23 @@ def test_generator_quality_of_weights_trained_in_seconds(tmp_path):
         str(BENCHMARKS / "generator_quality.py"), str(tmp_path / "tiny"), str(start), "--samples", "12", cwd=ROOT
     )
     assert '"frechet_ratio"' in figures
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_ablation_and_fidelity_of_generators_trained_in_seconds(tmp_path):
+    config, data = ROOT / "tests/configs/tiny.yaml", tmp_path / "data.extxyz.xz"
+    run("-m", "searcher.cli", "run", str(config), "--set", f"runs={tmp_path}", cwd=ROOT)
+    run("-m", "searcher.cli", "dataset", str(tmp_path / "tiny"), "--out", str(data), cwd=ROOT)
+    grid = ["--shape", "8", "8", "8"]
+    command = [str(BENCHMARKS / "generator_ablation.py"), str(data), "--work", str(tmp_path / "ablation")]
+    command += ["--steps", "2", "--samples", "16", "--seeds", "1", "--rows", "published layout", "default", *grid]
+    told = run(*command, cwd=ROOT)
+    assert "| published layout |" in told and "| default |" in told
+    assert run(*command, cwd=ROOT) == told  # nothing is trained again
+    fidelity = [str(BENCHMARKS / "generator_fidelity.py"), str(data), "--work", str(tmp_path / "fidelity")]
+    fidelity += ["--steps", "2", "--samples", "16", "--set", "data.shape=[8, 8, 8]", "--set", "data.allow_coarse=true"]
+    assert '"decoded, at least 0.9"' in run(*fidelity, cwd=ROOT)
 
 
 @pytest.mark.slow

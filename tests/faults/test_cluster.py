@@ -1,72 +1,21 @@
 """Fault 26: a campaign on a real Dask cluster of several processes whose workers, nannies and scheduler are killed."""
 
 import os
+import shutil
 import signal
 import subprocess
-import sys
+import threading
 import time
 
 import psutil
 import pytest
-from campaign_processes import ROOT, digest, environment, finish, start, wait_for
+from campaign_processes import digest, finish, start, wait_for
+from dask_cluster import Cluster
 
 from searcher.campaign.ledger import Ledger
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-
-
-class Cluster:
-    """A scheduler and two workers with nannies, each a process tree of its own."""
-
-    def __init__(self, folder):
-        self.file, self.log = folder / "scheduler.json", (folder / "cluster.log").open("w")
-        self.port = None
-        self.trees = []
-        self.scheduler = self.start_scheduler()
-        for _ in range(2):
-            self.start_worker()
-
-    def _start(self, *words):
-        tree = subprocess.Popen(
-            [sys.executable, "-m", "distributed.cli." + words[0], *words[1:]],
-            cwd=ROOT,
-            env=environment(DASK_DISTRIBUTED__WORKER__DAEMON="False", DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="1 hour"),
-            stdout=self.log,
-            stderr=self.log,
-            start_new_session=True,
-        )
-        self.trees.append(tree)
-        return tree
-
-    def start_scheduler(self):
-        self.file.unlink(missing_ok=True)
-        tree = self._start(
-            "dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(self.file)
-        )
-        while not self.file.exists():
-            assert tree.poll() is None
-            time.sleep(0.1)
-        return tree
-
-    def start_worker(self):
-        words = ("--scheduler-file", str(self.file), "--nthreads", "1", "--no-dashboard", "--death-timeout", "60")
-        return self._start("dask_worker", *words)
-
-    def nannies(self):
-        return [tree for tree in self.trees if tree is not self.scheduler and tree.poll() is None]
-
-    def workers(self):
-        """Processes below the nannies that hold a Dask worker."""
-        return [child for nanny in self.nannies() for child in psutil.Process(nanny.pid).children()]
-
-    def close(self):
-        for tree in self.trees:
-            for process in [*psutil.Process(tree.pid).children(recursive=True)] if tree.poll() is None else []:
-                process.kill()
-            tree.kill()
-            tree.wait()
-        self.log.close()
 
 
 @pytest.fixture
@@ -83,13 +32,36 @@ def kill(process):
     process.wait()
 
 
-@pytest.mark.parametrize("victim", ["nobody", "worker", "nanny", "scheduler"])
-def test_nothing_is_lost_or_doubled(cluster, tmp_path, victim, tell):
-    slow = 'potential={import_path: "slow_potential:SlowRuO", arguments: {delay_s: 0.02}}'
-    finish(tmp_path / "alone", slow)
-    process = start(tmp_path, slow, f"execution={{executor: dask, scheduler: '{cluster.file}', training_threads: 1}}")
+SLOW = 'potential={import_path: "slow_potential:SlowRuO", arguments: {delay_s: 0.02}}'
+
+
+@pytest.fixture(scope="module")
+def oracle(tmp_path_factory):
+    runs = tmp_path_factory.mktemp("alone")
+    finish(runs, SLOW)
+    return digest(runs)
+
+
+def begun(cluster, runs):
+    """A campaign on a cluster, whose first relaxations are under way."""
+    process = start(runs, SLOW, f"execution={{executor: dask, scheduler: '{cluster.file}', training_threads: 1}}")
     wait_for(process, "relaxing 3 seeds")
     time.sleep(1.5)
+    return process
+
+
+def whole(process, runs, expected):
+    """The campaign ends, with nothing lost, doubled or set aside."""
+    output, _ = process.communicate(timeout=900)
+    assert process.returncode == 0, output
+    assert digest(runs) == expected
+    ledger = Ledger(runs / "tiny" / "campaign.db", read_only=True)
+    assert not [reason for _, reason, _ in ledger.reasons() if reason in ("worker_died", "timeout")]
+
+
+@pytest.mark.parametrize("victim", ["nobody", "worker", "nanny", "scheduler"])
+def test_nothing_is_lost_or_doubled(cluster, oracle, tmp_path, victim, tell):
+    process = begun(cluster, tmp_path)
     if victim == "worker":
         cluster.workers()[0].kill()
     elif victim == "nanny":
@@ -102,9 +74,52 @@ def test_nothing_is_lost_or_doubled(cluster, tmp_path, victim, tell):
         cluster.scheduler = cluster.start_scheduler()
         for _ in range(2):
             cluster.start_worker()
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    assert digest(tmp_path) == digest(tmp_path / "alone")
-    ledger = Ledger(tmp_path / "tiny" / "campaign.db", read_only=True)
-    assert not [reason for _, reason, _ in ledger.reasons() if reason in ("worker_died", "timeout")]
+    whole(process, tmp_path, oracle)
     tell(26, f"Dask: {victim} killed", 1, "equal digest")
+
+
+HERE, THERE = "10.213.77.1", "10.213.77.2"
+
+
+def ip(*words):
+    return subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+
+
+@pytest.fixture
+def link():
+    """Name of this side of a cable to a network namespace, and that namespace's."""
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        pytest.skip("network namespaces need root and iproute2")
+    name = f"faults{os.getpid()}"
+    near, far = f"n{os.getpid()}", f"f{os.getpid()}"
+    try:
+        ip("netns", "add", name)
+        ip("link", "add", near, "type", "veth", "peer", "name", far, "netns", name)
+    except subprocess.CalledProcessError as error:
+        subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+        pytest.skip(f"network namespaces cannot be made here: {error.stderr.strip()}")
+    try:
+        ip("addr", "add", f"{HERE}/24", "dev", near)
+        ip("link", "set", near, "up")
+        ip("-n", name, "addr", "add", f"{THERE}/24", "dev", far)
+        ip("-n", name, "link", "set", far, "up")
+        ip("-n", name, "link", "set", "lo", "up")
+        yield near, name
+    finally:
+        ip("netns", "del", name)  # takes the cable along
+
+
+@pytest.mark.parametrize("mended_after_s", [None, 8.0])
+def test_a_cut_network_costs_only_what_was_on_the_other_side(link, oracle, tmp_path, mended_after_s, tell):
+    near, name = link
+    cluster = Cluster(tmp_path, host=HERE, worker_ttl="15 s", prefix=("ip", "netns", "exec", name))
+    try:
+        process = begun(cluster, tmp_path)
+        ip("link", "set", near, "down")
+        if mended_after_s is not None:
+            threading.Timer(mended_after_s, ip, ("link", "set", near, "up")).start()
+        whole(process, tmp_path, oracle)
+    finally:
+        cluster.close()
+    lasting = "for good" if mended_after_s is None else f"for {mended_after_s:g} s"
+    tell(26, f"Dask: the network to one worker cut {lasting}", 1, "equal digest")

@@ -1,6 +1,7 @@
 """Faults 22 and 24: odd and hostile files are read right or refused in bounded time and memory, and run nothing."""
 
 import lzma
+import pickle
 import subprocess
 
 import pytest
@@ -15,6 +16,16 @@ GOOD = 'name: x\npotential: {import_path: "relax.analytic:AnalyticRuO"}\n'
 BOMB = "a: &a [1,1,1,1,1,1,1,1]\n" + "".join(
     f"{b}: &{b} [*{a},*{a},*{a},*{a},*{a},*{a},*{a},*{a}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
 )
+
+
+class Exploding:
+    """Pickled, it leaves a file where it is unpickled."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __reduce__(self):
+        return open, (f"ran-{self.name}", "w")
 
 
 def write(tmp_path, text):
@@ -79,6 +90,54 @@ def test_a_compressed_bomb_is_not_unpacked(tmp_path, monkeypatch):
     assert path.stat().st_size < 100_000
     with pytest.raises(InputError, match="unpacks to more than 1000000 bytes"):
         read_structures(path)
+
+
+BILLION = "<!DOCTYPE x [<!ENTITY a0 'x'>" + "".join(
+    f"<!ENTITY a{n} '{f'&a{n - 1};' * 10}'>" for n in range(1, 10)
+)  # fmt: skip
+
+
+@pytest.mark.fault(24, "XML entities, pickles, scripts and unknown formats as structure files", "refused, nothing run")
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("vasprun.xml", (BILLION + "]><modeling>&a9;</modeling>").encode(), "DOCTYPE or ENTITY"),
+        ("vasprun.xml", (BILLION + "]><modeling>&a9;</modeling>").encode("utf-16"), "UTF-8 or Latin-1"),
+        ("slab.pkl", b"", "0 bytes"),
+        ("slab.pkl", pickle.dumps([1]), "unknown ending"),
+        ("slab.py", b"raise SystemExit", "unknown ending"),
+        ("slab.traj", pickle.dumps(Exploding("traj")), "cannot be read as traj"),
+        ("slab.db", pickle.dumps(Exploding("db")), "cannot be read as db"),
+        (
+            "slab.json",
+            b'{"1": {"numbers": {"__ndarray__": [[1], "object", [1]]}}, "ids": [1]}',
+            "cannot be read as json",
+        ),
+        ("slab.extxyz", b'1\nLattice="1 0 0 0 1 0 0 0 1"\nRu nan 0 0\n', "no numbers"),
+    ],
+)
+def test_a_structure_file_can_run_nothing(tmp_path, monkeypatch, name, content, says):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        read_structures(path)
+    assert not list(tmp_path.glob("ran-*"))
+
+
+@pytest.mark.fault(24, "a structure file of more than the allowed size", "refused before it is read")
+def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
+    path = tmp_path / "slab.extxyz"
+    with path.open("wb") as stream:
+        stream.truncate(files.LARGEST_FILE + 1)
+    with pytest.raises(InputError, match=f"{files.LARGEST_FILE + 1} bytes"):
+        read_structures(path)
+
+
+@pytest.mark.fault(24, "a configuration of more than the allowed size", "refused before it is parsed")
+def test_a_configuration_that_is_too_large_is_not_parsed(tmp_path):
+    with pytest.raises(InputError, match="at most 1000000"):
+        load_config(write(tmp_path, GOOD + "#" * 1_000_001))
 
 
 @pytest.mark.fault(24, "`../` in names", "refused")

@@ -1,20 +1,17 @@
 """Faults 20 and 21: a tracking server that is down or broken costs a bounded delay and nothing else."""
 
 import http.server
-import os
 import socket
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
-from campaign_processes import call, digest, environment, finish, start
+from campaign_processes import call, digest, finish, start
 from mlflow import MlflowClient
+from tracking_servers import free_port, mlflow_server
 
 from searcher.campaign.ledger import Ledger
 
@@ -23,11 +20,6 @@ from results_campaign import build_campaign
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 EXPERIMENT = "surface-searcher"
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 class Broken(http.server.BaseHTTPRequestHandler):
@@ -68,22 +60,6 @@ def oracle(tmp_path_factory):
     return digest(runs)
 
 
-def serve(port, folder):
-    """An MLflow server that answers."""
-    words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    words += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")]
-    with (folder / "server.log").open("w") as log:
-        process = subprocess.Popen(words, cwd=folder, env=environment(), stdout=log, stderr=log, start_new_session=True)
-    for _ in range(240):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
-                return process
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            assert process.poll() is None, (folder / "server.log").read_text()
-            time.sleep(0.5)
-    raise AssertionError("the server did not start")
-
-
 def complete(client, ledger):
     """Whether the store holds the campaign and each of its finished iterations once, metrics included."""
     runs = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
@@ -107,51 +83,14 @@ def test_the_search_goes_on_and_the_backlog_is_complete_once_the_server_is_back(
     code, _, complaint = call("sync-mlflow", tmp_path / "tiny")
     assert code == 4 and "nothing is lost" in complaint
     if kind == "down":
-        (tmp_path / "server").mkdir()
-        server = serve(port, tmp_path / "server")
-        try:
+        with mlflow_server(port, tmp_path / "server"):
             for _ in range(2):  # a repetition doubles nothing
                 code, _, complaint = call("sync-mlflow", tmp_path / "tiny")
                 assert code == 0, complaint
             ledger = Ledger(tmp_path / "tiny" / "campaign.db", read_only=True)
             assert complete(MlflowClient(uri), ledger) == ("FINISHED", [0, 1])
-        finally:
-            os.killpg(server.pid, 9)
-            server.wait()
     result = f"campaign done in {seconds:.0f} s, equal digest" + ", backlog complete" * (kind == "down")
     tell(20, f"MLflow {kind}", 1, result)
-
-
-def test_two_users_of_one_server_do_not_meet(oracle, tmp_path, tell):
-    (tmp_path / "server").mkdir()
-    port = free_port()
-    server = serve(port, tmp_path / "server")
-    tracked = ("tracking.enabled=true", f"tracking.uri=http://127.0.0.1:{port}")
-    users = [(tmp_path / user, *tracked) for user in ("one", "two")]
-    try:
-        for seconds in (5.0, 9.0):
-            drivers = [start(*user) for user in users]
-            time.sleep(seconds)
-            for driver in drivers:
-                os.killpg(driver.pid, 9)
-                driver.communicate()
-        for user in users:
-            finish(*user)
-        for user in ("one", "two"):
-            assert digest(tmp_path / user) == oracle
-            assert call("sync-mlflow", tmp_path / user / "tiny")[0] == 0
-        client = MlflowClient(f"http://127.0.0.1:{port}")
-        runs = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
-    finally:
-        os.killpg(server.pid, 9)
-        server.wait()
-    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
-    assert [run.info.status for run in parents] == ["FINISHED"] * 2
-    for parent in parents:
-        mine = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-        assert sorted(run.data.tags["searcher.iteration"] for run in mine) == ["0", "1"]
-        assert {run.data.tags["searcher.campaign"] for run in mine} == {parent.data.tags["searcher.campaign"]}
-    tell(25, "two users on one server (sqlite behind it), both killed twice", 4, "no cross-talk, equal digests")
 
 
 def test_three_first_launches_on_one_new_store_all_succeed(tmp_path, tell):

@@ -96,9 +96,15 @@ def _add_iteration(
         ("wasserstein", 5 * np.exp(-steps / 120) + rng.normal(0, 0.1, len(steps))),
         ("critic_gradient", 1 + rng.uniform(0, 0.2, len(steps))),
         ("generator_gradient", 0.5 + rng.uniform(0, 0.2, len(steps))),
+        ("health_diversity", 1 - 0.8 * steps / 400),
     ):
         rows = [(name, int(s), float(v)) for s, v in zip(steps, values, strict=True)]
         ledger.add_metrics(iteration, rows)
+    finding = {
+        "step": 300, "rule": "repetition", "figure": "diversity", "value": 0.24, "threshold": 0.25,
+        "diagnosis": "the generator makes few different grids", "action": "roll_back",
+    }  # fmt: skip
+    ledger.finish_stage(iteration, "train:gan", {"records": 12, "findings": [finding]})
     ledger.finish_stage(iteration, "close", {"seconds": 3.5})
 
 

@@ -62,3 +62,15 @@ def test_a_bad_override_is_refused(tmp_path, override):
 
 def test_no_is_a_word(tmp_path):
     assert load_config(write(tmp_path, GOOD.replace("x", "No"))).name == "No"
+
+
+def test_keys_of_basin_hopping_are_checked(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("name: c\npotential: {gap: ruo2}\nbasin_hopping: {pavin: 0.0}\n")
+    with pytest.raises(InputError, match="paving"):
+        load_config(path)
+    path.write_text("name: c\npotential: {gap: ruo2}\nbasin_hopping: {paving: -1.0}\n")
+    with pytest.raises(InputError, match="must not be negative"):
+        load_config(path)
+    path.write_text("name: c\npotential: {gap: ruo2}\nbasin_hopping: {ladder: [-1.0, 0.0], paving: 0.0}\n")
+    assert load_config(path).basin_hopping == {"ladder": [-1.0, 0.0], "paving": 0.0}

@@ -15,6 +15,7 @@ from ase import Atoms
 
 from generators.moves import BOND_REACH
 from relax.potential import PotentialSpec, potential_hash
+from relax.worker import relaxation_settings
 from searcher.campaign.executor import Executor
 from searcher.campaign.hopping.hops import HopFolder, hop_counts, read_hops
 from searcher.campaign.hopping.markov_chains import OXYGEN, Walk
@@ -118,4 +119,5 @@ def _identity(
         "counts": {symbol: list(bounds) for symbol, bounds in problem.counts.items()},
         "bond_reach": BOND_REACH,
         **settings.deciding(),
+        "relaxation": asdict(relaxation_settings(settings.relaxation)),
     }

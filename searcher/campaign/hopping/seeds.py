@@ -7,7 +7,8 @@ from rich.console import Console
 
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import PREPARATION, Gate
-from searcher.campaign.hopping.basin_hopping import BasinHoppingSettings, VisitedMinimum, basin_hopping, write_minima
+from searcher.campaign.hopping.basin_hopping import VisitedMinimum, basin_hopping, write_minima
+from searcher.campaign.hopping.settings import basin_hopping_settings
 from searcher.campaign.preparation import seed_lines
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.progress import counting
@@ -47,7 +48,8 @@ def hop_for_seeds(
     if not allowed:
         raise SearchFailed("no relaxed seed has an allowed number of free atoms to start from")
     start = allowed.get(f"{problem.template.facet}-stoichiometric", next(iter(allowed.values())))
-    settings = BasinHoppingSettings(steps=steps, relaxation=dict(campaign.config.relaxation))
+    config = campaign.config
+    settings = basin_hopping_settings({"relaxation": dict(config.relaxation), **config.basin_hopping, "steps": steps})
     with counting(console, "basin hopping", steps * len(settings.ladder)) as advance:
         found = basin_hopping(
             problem,

@@ -1,6 +1,7 @@
 """How the chains of basin hopping move."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ class BasinHoppingSettings:
     temperature : float
         Of the Metropolis decision in K.
     moves : "delocalized" or "cartesian"
+        Displacements along combined stretches of bonds, or of every atom by itself.
     step_length : float
         Largest Cartesian component of a displacement in Å.
     mode_fraction : float
@@ -96,3 +98,17 @@ class BasinHoppingSettings:
     def deciding(self) -> dict[str, Any]:
         """Settings on which the chains' way depends."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_OF_THE_CHAINS}
+
+
+def basin_hopping_settings(values: Mapping[str, Any]) -> BasinHoppingSettings:
+    """Settings from a configuration's mapping.
+
+    Raises
+    ------
+    InputError
+        For a value out of range.
+    TypeError
+        For an unknown name.
+    """
+    changed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return BasinHoppingSettings(**changed)

@@ -11,6 +11,7 @@ from rich.console import Console
 from searcher.campaign import stages
 from searcher.campaign.campaign import open_campaign
 from searcher.campaign.candidate import Gate
+from searcher.campaign.conditions import conditions_asked
 from searcher.campaign.inputs import check_inputs
 from searcher.campaign.loop import run_campaign
 from searcher.campaign.preparation import prepare
@@ -40,6 +41,18 @@ def test_moves_begin_at_what_is_known_and_pass_the_same_gates(tmp_path):
         relaxed = campaign.ledger.candidates(arm="moves", reached=Gate.SELECTED)
         assert {c.iteration for c in relaxed} == {0, 1} and all(c.finished for c in relaxed)
         assert all(c.force_calls > 0 for c in relaxed)
+    finally:
+        campaign.close()
+
+
+def test_proposals_within_reach_of_the_known_are_not_relaxed(tmp_path):
+    # κ never exceeds √2 = 19 × 0.075: everything is within reach
+    far = MOVES.replace("oversampling: 10", "oversampling: 10, reach: 20")
+    campaign = opened(tiny(tmp_path, f"arms=[{far}]", "budget.iterations=1", "budget.force_calls_per_iteration=36"))
+    try:
+        run_campaign(campaign, Console(quiet=True), lambda campaign, iteration: None)
+        valid = campaign.ledger.candidates(arm="moves", reached=Gate.VALID)
+        assert valid and {c.reason for c in valid} == {"known_basin"}
     finally:
         campaign.close()
 
@@ -101,3 +114,13 @@ def test_shares_of_moves_are_checked():
     with pytest.raises(ValidationError, match="exceed 1 together"):
         MovesSection(oxygen_probability=0.8, relocation_probability=0.3)
     assert np.isclose(MovesSection().reach_mev_per_A2, 15.0)
+
+
+def test_without_classes_to_ask_for_only_the_counts_are_asked(tmp_path):
+    campaign = opened(tiny(tmp_path, "conditioning.classes_asked=[]", "surface.oxygen_count=[2, 4]"))
+    try:
+        problem = prepare(campaign, Console(quiet=True))
+        asked = conditions_asked(campaign.config, problem)
+    finally:
+        campaign.close()
+    assert asked == [{"n_oxygen": 2}, {"n_oxygen": 3}, {"n_oxygen": 4}]

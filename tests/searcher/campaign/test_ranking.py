@@ -10,10 +10,12 @@ from rich.console import Console
 
 from searcher.campaign.campaign import open_campaign
 from searcher.campaign.candidate import Candidate, Gate
+from searcher.campaign.early_stopping import EARLY_REASONS
 from searcher.campaign.loop import run_campaign
 from searcher.campaign.ranking import Guess, in_order
 from searcher.config import ScreeningSection
 from searcher.loading import load_config
+from searcher.results.status import saved_calls
 from searcher.scoring.energy_classes import EnergyClasses
 
 
@@ -79,19 +81,32 @@ def test_order_of_arrival_does_not_matter(seed):
     assert in_order(found, oxygen, guesses, FRAME, settings) == in_order(shuffled, oxygen, guesses, FRAME, settings)
 
 
-def test_waves_spend_the_calls_that_each_arm_may_spend(tmp_path):
-    config = load_config(SMALL, [f"runs={tmp_path}", "execution.executor=inline", "budget.iterations=1"])
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory):
+    runs = tmp_path_factory.mktemp("runs")
+    config = load_config(SMALL, [f"runs={runs}", "execution.executor=inline", "budget.iterations=1"])
     campaign = open_campaign(config, Event())
     run_campaign(campaign, Console(quiet=True), lambda campaign, iteration: None)
-    try:
-        for arm in config.arms:
-            relaxed = campaign.ledger.candidates(iteration=0, arm=arm.name, reached=Gate.SELECTED)
-            assert all(c.finished for c in campaign.ledger.candidates(iteration=0, arm=arm.name))
-            spent, longest = sum(c.force_calls for c in relaxed), config.relaxation["max_calls"]
-            budget = arm.share * config.budget.force_calls_per_iteration
-            ready = len(campaign.ledger.stage(0, f"order:{arm.name}")["ids"])
-            assert ready or arm.name != "random"
-            # a wave ends when less than half a relaxation is left, and may overrun by what its own lengths vary
-            assert len(relaxed) == ready or spent >= budget - longest
-    finally:
-        campaign.close()
+    yield campaign
+    campaign.close()
+
+
+def test_waves_spend_the_calls_that_each_arm_may_spend(campaign):
+    config = campaign.config
+    for arm in config.arms:
+        relaxed = campaign.ledger.candidates(iteration=0, arm=arm.name, reached=Gate.SELECTED)
+        assert all(c.finished for c in campaign.ledger.candidates(iteration=0, arm=arm.name))
+        spent, longest = sum(c.force_calls for c in relaxed), config.relaxation["max_calls"]
+        budget = arm.share * config.budget.force_calls_per_iteration
+        ready = len(campaign.ledger.stage(0, f"order:{arm.name}")["ids"])
+        assert ready or arm.name != "random"
+        # a wave ends when less than half a relaxation is left, and may overrun by what its own lengths vary
+        assert len(relaxed) == ready or spent >= budget - longest
+
+
+def test_what_early_stops_saved_is_told(campaign):
+    for arm in ("gan", "random"):
+        saved = saved_calls(campaign.ledger, arm)
+        assert set(saved) == set(EARLY_REASONS) and min(saved.values()) >= 0.0
+        stopped = [c for c in campaign.ledger.candidates(arm=arm) if c.reason in EARLY_REASONS]
+        assert stopped or not any(saved.values())

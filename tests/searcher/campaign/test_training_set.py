@@ -14,11 +14,11 @@ SEEDS = seed_structures(Crystal(), "110", (1, 1))
 STORE = {label.removeprefix("110-"): atoms for label, atoms in SEEDS.items()}
 
 
-def known(name, arm="seed", accepted=False, path=(), gamma=0.0):
-    return KnownTermination(f"prep-{name}", arm, name, Line(gamma, 0.0), 0, accepted, tuple(path))
+def known(name, arm="seed", accepted=False, path=(), gamma=0.0, novel=False):
+    return KnownTermination(f"prep-{name}", arm, name, Line(gamma, 0.0), 0, accepted, tuple(path), novel)
 
 
-def select(*terminations, arms=("gan",), snapshots=4, largest=100.0, valid=lambda atoms: True):
+def select(*terminations, arms=("gan",), snapshots=4, largest=100.0, valid=lambda atoms: True, learned="accepted"):
     return select_training_set(
         Snapshot(0, terminations),
         STORE.__getitem__,
@@ -28,6 +28,7 @@ def select(*terminations, arms=("gan",), snapshots=4, largest=100.0, valid=lambd
         arms,
         snapshots,
         largest,
+        learned,
     )
 
 
@@ -40,6 +41,13 @@ def test_only_accepted_structures_of_feeding_arms_are_learned_from():
     rejected, accepted = known("O-poor", "gan"), known("O-rich", "gan", accepted=True)
     control = known("stoichiometric", "random", accepted=True)
     assert [r.condition["n_oxygen"] for r in select(rejected, accepted, control)] == [5]
+
+
+def test_what_was_new_but_too_high_is_learned_from_on_request():
+    novel, again = known("O-poor", "gan", novel=True), known("O-rich", "gan")
+    control = known("stoichiometric", "random", novel=True)
+    assert select(novel, again, control) == []
+    assert [r.condition["n_oxygen"] for r in select(novel, again, control, learned="novel")] == [3]
 
 
 def test_snapshots_carry_their_own_gamma_and_late_ones_come_first():

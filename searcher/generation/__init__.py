@@ -1,0 +1,1 @@
+"""A generator trained and sampled on files, without a campaign."""

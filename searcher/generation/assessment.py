@@ -1,0 +1,260 @@
+"""What a trained generator is worth: metrics beside their floors, nearest real structures, pictures."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from rich.console import Console
+from rich.table import Table
+
+from generators.grids.backmapping import BackmappingSettings, backmap
+from generators.grids.spec import GridSpec
+from generators.networks.conditioning import decode
+from generators.proposal import TrainingRecord
+from generators.sampling import Drawn, Sampler
+from generators.template import Template
+from generators.training.dataset import StructureDataset
+from generators.training.evaluation import as_record, compare_property, evaluate
+from generators.training.likeness import nearest_by_similarity
+from searcher.campaign.executor import Executor
+from searcher.campaign.fingerprints import Fingerprints
+from searcher.errors import InputError
+from searcher.generation.data_set import DataSet
+from searcher.results import generator_plots
+from searcher.results.soap_map import map_axes
+from searcher.scoring.descriptors import LocalVectors, SoapSettings, mean_vector
+from searcher.scoring.novelty import KnownSet
+
+LEAST = 12
+"""Structures of each kind without which no distribution can be spoken of."""
+SHOWN = 6
+OXYGEN = 8
+COUNTED = ("n_oxygen", "n_metal")
+
+
+def assess(
+    sampler: Sampler, template: Template | None, data: DataSet, n: int, seed: int, executor: Executor, out: Path | None
+) -> dict[str, Any]:
+    """Draw samples under the data's own conditions and compare them with training and held-out structures.
+
+    Parameters
+    ----------
+    sampler : Sampler
+    template : Template or None
+    data : DataSet
+        What the weights were trained on.
+    n : int
+        Samples.
+    seed : int
+    executor : Executor
+        Where SOAP vectors are computed.
+    out : pathlib.Path, optional
+        Folder for pictures.
+
+    Returns
+    -------
+    dict
+        ``decoded`` share, ``reasons`` of the others, ``metrics`` and ``atoms`` as ``{"value", "floor"}`` by name,
+        ``similarity`` to the nearest training grid (median and largest), ``kappa`` to the nearest training structure,
+        ``followed``: share of samples with the counts that were asked for.
+
+    Raises
+    ------
+    InputError
+        If too few structures are held out to compare with.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = sampler.draw(n, {}, rng)
+    dataset = StructureDataset(data.records, sampler.spec, data.conditions, template, view=sampler.view)
+    training = _unmoved(dataset, sampler)
+    index, similarity = nearest_by_similarity(drawn.grids[: min(n, 64)], training)
+    told: dict[str, Any] = {
+        "samples": n,
+        "similarity": {"median": float(similarity.median()), "largest": float(similarity.max())},
+    }
+    if out is not None:
+        _draw_grids(out, sampler, drawn, training[index], similarity)
+    if sampler.view.kind == "slice":
+        return told
+    structures, reasons, rows = _decoded(drawn, sampler, template)
+    told |= {"decoded": len(structures) / n, "reasons": dict(Counter(reasons))}
+    if min(len(structures), len(data.holdout), len(data.records)) < LEAST:
+        raise InputError(
+            f"{len(structures)} samples could be read and {len(data.holdout)} structures are held out; {LEAST} of each "
+            "are needed to compare distributions: draw more, or train longer"
+        )
+    return told | _compared(structures, rows, sampler, template, data, executor, out)
+
+
+def print_assessment(told: dict[str, Any], console: Console) -> None:
+    """A table of metrics beside their floors, and the rest in lines."""
+    table = Table(box=None)
+    table.add_column("metric")
+    for heading in ("generated", "floor"):
+        table.add_column(heading, justify="right")
+    for group in ("metrics", "atoms"):
+        for name, figure in told.get(group, {}).items():
+            table.add_row(name.replace("_", " "), f"{figure['value']:.4g}", f"{figure['floor']:.4g}")
+    if table.row_count:
+        console.print(table)
+    if "decoded" in told:
+        console.print(f"{told['decoded']:.1%} of {told['samples']} samples could be read", highlight=False)
+    for name, share in told.get("followed", {}).items():
+        console.print(f"{share:.1%} have the {name} that they were asked for", highlight=False)
+    near = told["similarity"]
+    console.print(f"structural similarity with the nearest training grid: median {near['median']:.3f}", highlight=False)
+
+
+def _unmoved(dataset: StructureDataset, sampler: Sampler) -> torch.Tensor:
+    """Grids of training structures as the augmentation makes them, each about once."""
+    return dataset.batch(len(dataset), torch.Generator().manual_seed(0)).grids
+
+
+def _decoded(
+    drawn: Drawn, sampler: Sampler, template: Template | None
+) -> tuple[list[Atoms], list[str], list[dict[str, int | float]]]:
+    """Structures that could be read with their conditions, and the reasons of the others."""
+    told = decode(drawn.rows, sampler.settings.conditions)
+    settings = BackmappingSettings(r2_min=0.5, integral_decides=True)
+    found: list[Atoms] = []
+    reasons: list[str] = []
+    kept: list[dict[str, int | float]] = []
+    if sampler.view.kind == "window":
+        assert template is not None
+        read = [
+            (one, template.assemble(one.numbers, one.positions)) for one in backmap(drawn.grids, sampler.spec, settings)
+        ]
+    else:
+        lengths = np.tile(sampler.spec.lengths, (len(drawn.grids), 1))
+        lengths = lengths if drawn.lengths is None else drawn.lengths.numpy()
+        read = []
+        for grid, own in zip(drawn.grids, lengths, strict=True):
+            one = backmap(grid[None], _spec_of(sampler, own), settings)[0]
+            read.append((one, Atoms(one.numbers, one.positions, cell=np.diag(own), pbc=True)))
+    for (one, atoms), condition in zip(read, told, strict=True):
+        if one.reason is None:
+            found.append(atoms)
+            kept.append(condition)
+        else:
+            reasons.append(one.reason)
+    return found, reasons, kept
+
+
+def _spec_of(sampler: Sampler, lengths: np.ndarray) -> GridSpec:
+    x, y, z = (float(length) for length in lengths)
+    return replace(sampler.spec, origin=(0.0, 0.0, 0.0), lengths=(x, y, z))
+
+
+def _compared(
+    structures: Sequence[Atoms],
+    conditions: Sequence[dict[str, int | float]],
+    sampler: Sampler,
+    template: Template | None,
+    data: DataSet,
+    executor: Executor,
+    out: Path | None,
+) -> dict[str, Any]:
+    """Metrics in SOAP space, atom counts, nearest structures by κ, and what was followed."""
+    n_frozen = 0 if template is None else template.n_frozen
+    groups = {
+        "made": list(structures),
+        "train": [_atoms(record, sampler.spec, template) for record in data.records],
+        "held": [_atoms(record, sampler.spec, template) for record in data.holdout],
+    }
+    soap = SoapSettings(species=tuple(sampler.spec.species))
+    described = {name: _described(name, group, soap, n_frozen, executor) for name, group in groups.items()}
+    features = {name: np.array([mean_vector(v, soap) for v in rows]) for name, rows in described.items()}
+    counts = {name: np.array([len(atoms) for atoms in group], dtype=float) for name, group in groups.items()}
+    known = KnownSet()
+    for number, vectors in enumerate(described["train"]):
+        known.add(str(number), vectors, 0.0)
+    kappa = known.kappa_matrix(described["made"]).min(axis=1)
+    told: dict[str, Any] = {
+        "metrics": as_record(evaluate(features["train"], features["held"], features["made"])),
+        "atoms": as_record(compare_property(counts["train"], counts["held"], counts["made"])),
+        "kappa": {"median": float(np.median(kappa)), "smallest": float(kappa.min())},
+        "followed": _followed(structures, conditions, n_frozen),
+    }
+    if out is not None:
+        _draw_structures(out, features, counts, structures, conditions, n_frozen)
+    return told
+
+
+def _atoms(record: TrainingRecord, spec: GridSpec, template: Template | None) -> Atoms:
+    if template is not None:
+        return template.assemble(record.numbers, record.positions)
+    lengths = spec.lengths if record.lengths is None else record.lengths
+    return Atoms(record.numbers, record.positions, cell=np.diag(lengths), pbc=True)
+
+
+def _described(
+    name: str, group: Sequence[Atoms], soap: SoapSettings, n_frozen: int, executor: Executor
+) -> list[LocalVectors]:
+    """Vectors of the free atoms, of the structures that can be described."""
+    found = Fingerprints(executor, soap).of({f"{name}-{number}": atoms for number, atoms in enumerate(group)})
+    return [v.subset(range(n_frozen, v.n_centers)) for v in found.values() if v is not None]
+
+
+def _counted(atoms: Atoms, n_frozen: int) -> dict[str, int]:
+    free = atoms.numbers[n_frozen:]
+    oxygen = int(np.count_nonzero(free == OXYGEN))
+    return {"n_oxygen": oxygen, "n_metal": len(free) - oxygen}
+
+
+def _followed(
+    structures: Sequence[Atoms], conditions: Sequence[dict[str, int | float]], n_frozen: int
+) -> dict[str, float]:
+    """Share of samples that have the counts they were asked for, by condition."""
+    got = [_counted(atoms, n_frozen) for atoms in structures]
+    return {
+        name: float(np.mean([g[name] == c[name] for g, c in zip(got, conditions, strict=True)]))
+        for name in COUNTED
+        if conditions and name in conditions[0]
+    }
+
+
+def _draw_grids(out: Path, sampler: Sampler, drawn: Drawn, real: torch.Tensor, similarity: torch.Tensor) -> None:
+    grids = drawn.grids.numpy()
+    order = torch.argsort(similarity, descending=True)[:SHOWN]
+    pictures = {
+        "beside_nearest.png": generator_plots.beside_nearest(
+            grids[order.numpy()], real[order].numpy(), similarity[order].numpy()
+        )
+    }
+    told = decode(drawn.rows, sampler.settings.conditions)
+    name = sampler.settings.conditions[0].name if sampler.settings.conditions else ""
+    labels = [f"{name} {condition[name]:g}" if name else "" for condition in told]
+    pictures["gallery.png"] = generator_plots.gallery(grids, labels)
+    if sampler.view.kind != "slice":
+        lengths = np.tile(sampler.spec.lengths, (len(grids), 1)) if drawn.lengths is None else drawn.lengths.numpy()
+        pictures["isosurfaces.png"] = generator_plots.isosurfaces(grids, sampler.spec.species, lengths)
+    for file, picture in pictures.items():
+        (out / file).write_bytes(picture)
+
+
+def _draw_structures(
+    out: Path,
+    features: dict[str, np.ndarray],
+    counts: dict[str, np.ndarray],
+    structures: Sequence[Atoms],
+    conditions: Sequence[dict[str, int | float]],
+    n_frozen: int,
+) -> None:
+    real = np.concatenate([features["train"], features["held"]])
+    places, axes = map_axes(np.concatenate([real, features["made"]]))
+    pictures = {
+        "map.png": generator_plots.likeness_map(places[: len(real)], places[len(real) :], None, axes),
+        "atoms.png": generator_plots.histograms(counts["train"], counts["made"], "atoms"),
+    }
+    for name in COUNTED:
+        if conditions and name in conditions[0]:
+            asked = np.array([condition[name] for condition in conditions])
+            got = np.array([_counted(atoms, n_frozen)[name] for atoms in structures])
+            pictures[f"confusion_{name}.png"] = generator_plots.confusion(asked, got, name)
+    for file, picture in pictures.items():
+        (out / file).write_bytes(picture)
