@@ -7,7 +7,7 @@ from ase import Atoms
 from ase.build import make_supercell
 from ase.constraints import FixAtoms
 
-from searcher.structures.crystal import Crystal, OrientedCrystal, orient
+from searcher.structures.crystal import OrientedCrystal
 from searcher.structures.terminations import (
     OXYGEN,
     Termination,
@@ -127,33 +127,3 @@ def _change(atoms: Atoms, symbol: str, rng: np.random.Generator) -> None:
     at_top = rng.uniform() < 0.5
     heights = (high + 0.6, high + 2.0) if at_top else (low - 2.0, low - 0.6)
     atoms += drop_in(atoms, symbol, heights, rng)[-1:]
-
-
-def known_faces(crystal: Crystal) -> dict[str, dict[str, Atoms]]:
-    """Symmetric slabs whose γ decides about a potential: all of (110), the stoichiometric ones of the other facets."""
-    faces = {facet: symmetric_slabs(crystal, facet) for facet in FACETS}
-    return {
-        facet: {name: slab for name, slab in slabs.items() if facet == "110" or name.startswith("stoichiometric")}
-        for facet, slabs in faces.items()
-    }
-
-
-def symmetric_slabs(crystal: Crystal, facet: str = "110", thickness: float = 12.5) -> dict[str, Atoms]:
-    """Slabs with two equal faces, inverted through a metal atom, by the name of their termination.
-
-    Parameters
-    ----------
-    thickness : float
-        Å from the lowest to the highest metal plane, at least.
-    """
-    oriented = orient(crystal, facet)
-    repeat = repeat_distance(oriented)
-    least = np.ceil(thickness / repeat) * repeat
-    slabs = {}
-    for termination in enumerate_terminations(oriented):
-        height = termination.height
-        while 2 * height < least:
-            height += repeat
-        numbers, positions = termination_atoms(oriented, termination, -height, height)
-        slabs[termination.name] = boxed(oriented, numbers, positions, room=0.0)
-    return slabs

@@ -29,12 +29,13 @@ from relax.model_card import write_model_card
 from relax.potential import gap_spec, potential_hash
 from relax.potential_check import check
 from relax.potential_figures import SURFACE_TYPES, PotentialFigures
-from relax.surface_figures import SurfaceFigures, read_surface_figures, surface_figures, write_surface_figures
+from relax.surface_figures import read_surface_figures, surface_figures, write_surface_figures
 from relax.worker import evaluate_task, plain_arrays
 from searcher.errors import InputError
 from searcher.results.potential_plots import parity, uncertainty
 from searcher.structures.crystal import Crystal, orient
-from searcher.structures.distorted_slabs import known_faces, random_insertion, symmetric_slabs
+from searcher.structures.distorted_slabs import random_insertion
+from searcher.structures.faces import known_faces, known_faces_of_lattice
 from searcher.structures.potential_round import RoundSizes, build_round
 from searcher.structures.potential_set import build_potential_set
 from searcher.structures.reference_cells import small_cells
@@ -42,7 +43,7 @@ from searcher.structures.reference_cells import small_cells
 LABELLER_CRYSTAL = Crystal("Ru", a=4.548, c=3.137, u=0.3056)
 """RuO2 as SevenNet 7net-MF-0 (PBE channel) relaxes it."""
 PROPOSAL_SEED = 2024
-N_PROPOSALS = 20
+N_PROPOSALS = 12
 HELD_CELLS = "dft-held"
 """Begins the families of DFT cells that nothing is ever fitted to"""
 
@@ -78,7 +79,9 @@ def label_potential_set(
     beside = out.with_name("labeller.json")
     if not beside.exists():
         calculator = build_from_import_path(import_path, arguments)
-        figures = surface_figures(calculator, import_path, crystal.bulk(), partial(_slabs, crystal.metal))
+        figures = surface_figures(
+            calculator, import_path, crystal.bulk(), partial(known_faces_of_lattice, crystal.metal)
+        )
         write_surface_figures(figures, beside)
     return report
 
@@ -182,7 +185,7 @@ def check_potential_set(folder: Path, crystal: Crystal = LABELLER_CRYSTAL) -> Po
     training, validation = hold_out(read_data(frames))
     reference = read_surface_figures(folder / "data" / "labeller.json")
     arguments = (gap_spec(folder / "gap.xml"), validation, reference, crystal.bulk())
-    slabs = partial(_slabs, crystal.metal)
+    slabs = partial(known_faces_of_lattice, crystal.metal)
     hot = known_faces(crystal)["110"]["stoichiometric"]
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # the GAP library stays out of this process
         figures = pool.submit(check, *arguments, slabs, unseen_proposals(crystal), hot).result()
@@ -229,18 +232,3 @@ def unseen_proposals(crystal: Crystal) -> list[Atoms]:
     rng = np.random.default_rng(PROPOSAL_SEED)
     oriented = orient(crystal, "110")
     return [random_insertion(oriented, rng) for _ in range(N_PROPOSALS)]
-
-
-def _slabs(metal: str, a: float, c: float, u: float) -> dict[str, dict[str, Atoms]]:
-    return known_faces(Crystal(metal, a, c, u))
-
-
-def labeller_faces(import_path: str, arguments: Mapping[str, Any], crystal: Crystal, facet: str) -> SurfaceFigures:
-    """What a labeller says of the crystal and all terminations of one facet. Builds it in this process."""
-    calculator = build_from_import_path(import_path, arguments)
-    return surface_figures(calculator, import_path, crystal.bulk(), partial(faces_of_lattice, crystal.metal, facet))
-
-
-def faces_of_lattice(metal: str, facet: str, a: float, c: float, u: float) -> dict[str, dict[str, Atoms]]:
-    """Symmetric slabs of a facet's terminations, for `relax.surface_figures`."""
-    return {facet: symmetric_slabs(Crystal(metal, a, c, u), facet)}

@@ -16,7 +16,7 @@ from relax.potential_check import check
 from relax.potential_figures import PotentialFigures, worsened
 from relax.surface_figures import read_surface_figures, surface_figures, write_surface_figures
 from searcher.structures.crystal import Crystal
-from searcher.structures.distorted_slabs import symmetric_slabs
+from searcher.structures.faces import symmetric_slabs
 
 
 def _slabs(a: float, c: float, u: float) -> dict[str, dict[str, Atoms]]:

@@ -24,7 +24,7 @@ from searcher.config import ImproveSection
 from searcher.errors import EnvironmentProblem, InputError
 from searcher.files import replacing
 from searcher.structures.crystal import Crystal
-from searcher.structures.potential_release import faces_of_lattice, labeller_faces
+from searcher.structures.faces import faces_of_lattice, labeller_faces
 
 DATA = Path("data") / "frames.extxyz.xz"
 SETTINGS = "settings.json"

@@ -31,7 +31,7 @@ from searcher.errors import InputError
 from searcher.loading import load_config
 from searcher.scoring.descriptors import LocalVectors
 from searcher.structures.crystal import Crystal
-from searcher.structures.distorted_slabs import symmetric_slabs
+from searcher.structures.faces import symmetric_slabs
 
 TINY = Path(__file__).parents[2] / "configs" / "tiny.yaml"
 POTENTIAL = "unsure_potential:UnsureRuO"

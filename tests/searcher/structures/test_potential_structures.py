@@ -8,7 +8,8 @@ import pytest
 from relax.labelling import LabelLimits, too_close
 from searcher.errors import InputError
 from searcher.structures.crystal import Crystal, orient
-from searcher.structures.distorted_slabs import FACETS, SUPERCELLS, known_faces, supercell, thin_slab
+from searcher.structures.distorted_slabs import FACETS, SUPERCELLS, supercell, thin_slab
+from searcher.structures.faces import known_faces
 from searcher.structures.potential_round import RoundSizes, build_round
 from searcher.structures.reference_cells import LARGEST, SMALLEST, VACUUM, primitive, small_cells
 from searcher.structures.terminations import enumerate_terminations
