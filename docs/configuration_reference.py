@@ -38,6 +38,7 @@ SET_BY_THE_PROGRAM = (
 )
 UNITS = {
     "_mev_per_A2": "meV/Å²",
+    "_mev": "meV",
     "_hours": "h",
     "_s": "s",
     "_gib": "GiB",
@@ -65,6 +66,7 @@ DIMENSIONLESS = (
     "training.largest_weight",
     "arms[].share",
     "arms[].noise_temperature",
+    "arms[].screening.reach",
     "arms[].moves.mode_fraction",
     "arms[].moves.oxygen_probability",
     "arms[].moves.relocation_probability",
@@ -73,6 +75,7 @@ DIMENSIONLESS = (
     "arms[].stopping.known_minimum_share",
     "acceptance.kappa_min",
     "budget.expected_calls_per_relaxation",
+    "improve.wrong_share",
 )
 BOUNDS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 INTRODUCTION = """\

@@ -40,7 +40,7 @@ class CheckLimits:
     outside : float
         How far in cell lengths an atom may lie outside the cell along a direction that is not periodic.
     max_force : float
-        Largest believable |F| in eV/Å.
+        Largest believable force in eV/Å.
     shortest_cell, longest_cell : float
         Allowed lengths of the cell's vectors in Å.
     """

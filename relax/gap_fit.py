@@ -29,6 +29,12 @@ CRYSTAL_TYPES = ("bulk", "metal")
 """config_types whose virial says something about strain; a slab's vacuum makes it worthless"""
 
 ALWAYS_FITTED = ("isolated_atom", "dimer", "molecule")
+HELD_OUT_ONE_IN = {"thermal": 4, "default": 10}
+"""About one family in so many judges a fit, per `config_type`; more of those that stand for every facet"""
+
+
+SPARSE_DIGITS = 12
+"""Of a representative environment; moves an energy by 1e-8 eV/atom, a force by 6e-8 eV/Å (10 digits: 2e-6, 8e-6)"""
 
 
 class FitError(ValueError):
@@ -59,7 +65,7 @@ class FitSettings:
         Of `gap_fit`'s own choice of representative environments.
     """
 
-    n_sparse: Mapping[str, int] = field(default_factory=lambda: {"O": 1400, "Ru": 1000})
+    n_sparse: Mapping[str, int] = field(default_factory=lambda: {"O": 1500, "Ru": 1000})
     n_max: int = 8
     l_max: int = 4
     r_cut: float = 4.5
@@ -82,8 +88,10 @@ class FitSettings:
             "molecule": (0.0005, 0.02, 1.0),
             "bulk": (0.001, 0.05, 0.01),
             "metal": (0.003, 0.1, 0.03),
-            "slab": (0.0012, 0.04, 1.0),
-            "insertion": (0.0025, 0.04, 1.0),
+            "slab": (0.0015, 0.04, 1.0),
+            "insertion": (0.003, 0.05, 1.0),
+            "thermal": (0.001, 0.03, 1.0),
+            "searched": (0.0015, 0.04, 1.0),
         }
     )
     force_error_share: float = 0.03
@@ -133,7 +141,7 @@ def fit(data: Sequence[Atoms], settings: FitSettings, out: Path) -> Path:
     return out / "gap.xml"
 
 
-def hold_out(data: Sequence[Atoms], one_in: int = 10) -> tuple[list[Atoms], list[Atoms]]:
+def hold_out(data: Sequence[Atoms]) -> tuple[list[Atoms], list[Atoms]]:
     """Split frames into those to fit and those to judge the fit by, whole families at a time.
 
     A frame of a path is all but a copy of its neighbours; split apart they would make any fit look good. Atoms and
@@ -142,8 +150,7 @@ def hold_out(data: Sequence[Atoms], one_in: int = 10) -> tuple[list[Atoms], list
     Parameters
     ----------
     data : sequence of ase.Atoms
-    one_in : int
-        About one family in so many is held out, chosen by a hash of its name, so that more data move no family.
+        Whether a family is held out follows from a hash of its name, so that more data move no family.
 
     Returns
     -------
@@ -152,8 +159,10 @@ def hold_out(data: Sequence[Atoms], one_in: int = 10) -> tuple[list[Atoms], list
     training: list[Atoms] = []
     validation: list[Atoms] = []
     for atoms in data:
+        kind = str(atoms.info["config_type"])
+        one_in = HELD_OUT_ONE_IN.get(kind, HELD_OUT_ONE_IN["default"])
         chosen = int(hashlib.sha256(str(atoms.info["family"]).encode()).hexdigest(), 16) % one_in == 0
-        held = chosen and atoms.info["config_type"] not in ALWAYS_FITTED
+        held = chosen and kind not in ALWAYS_FITTED
         (validation if held else training).append(atoms)
     return training, validation
 
@@ -199,6 +208,8 @@ def gap_fit_arguments(data: Sequence[Atoms], settings: FitSettings) -> list[str]
 def rename_by_content(xml: Path) -> dict[str, bytes]:
     """File names and contents of a potential without the time stamp that `gap_fit` puts into labels and names.
 
+    Representative environments keep `SPARSE_DIGITS` digits.
+
     Parameters
     ----------
     xml : pathlib.Path
@@ -216,12 +227,19 @@ def rename_by_content(xml: Path) -> dict[str, bytes]:
         raise FitError(f"{xml.name}: `gap_fit` wrote no label; its output format has changed")
     files = {}
     for name in sorted(set(re.findall(r'sparseX_filename="([^"]+)"', text))):
-        content = (xml.parent / name).read_bytes()
+        written = (xml.parent / name).read_bytes()
+        content = _shortened(written)
+        text = text.replace(hashlib.md5(written).hexdigest(), hashlib.md5(content).hexdigest())  # quippy compares it
         new_name = f"gap.xml.sparseX.{hashlib.sha256(content).hexdigest()[:16]}"
         text = text.replace(f'"{name}"', f'"{new_name}"')
         files[new_name] = content
     text = text.replace(label.group(), "GAP")
     return {"gap.xml": text.encode(), **files}
+
+
+def _shortened(sparse_points: bytes) -> bytes:
+    """Representative environments with `SPARSE_DIGITS` of their 21 digits: a third less to keep and to read."""
+    return "".join(f"{float(x):.{SPARSE_DIGITS - 1}e}\n" for x in sparse_points.split()).encode()
 
 
 def _check_data(data: Sequence[Atoms], settings: FitSettings) -> None:

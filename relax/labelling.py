@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms, units
-from ase.calculators.calculator import Calculator, all_properties
+from ase.calculators.calculator import Calculator, CalculatorError, CalculatorSetupError, all_properties
 from ase.io import read, write
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
@@ -124,6 +124,7 @@ def label(
     out: Path,
     processes: int = 1,
     limits: LabelLimits | None = None,
+    retry_failed: bool = False,
 ) -> LabelReport:
     """Label structures with any ASE calculator; interrupted, the same call goes on where it stopped.
 
@@ -141,6 +142,8 @@ def label(
         Worker processes, each with one calculator.
     limits : LabelLimits, optional
         Frames outside are left out, and a path ends there.
+    retry_failed : bool
+        Take up again what the calculator failed at; otherwise a failure is kept like any result.
 
     Raises
     ------
@@ -149,7 +152,7 @@ def label(
     """
     limits = limits or LabelLimits()
     out.parent.mkdir(parents=True, exist_ok=True)
-    known = {line["key"] for line in _read_lines(out)}
+    known = {line["key"] for line in _read_lines(out) if not (retry_failed and line.get("failure"))}
     tasks = {task_key(atoms, import_path, arguments): atoms for atoms in structures}
     todo = [(key, atoms) for key, atoms in tasks.items() if key not in known]
     frames, skipped = 0, dict[str, int]()
@@ -168,6 +171,13 @@ def label(
             for reason in line["skipped"]:
                 skipped[reason] = skipped.get(reason, 0) + 1
     return LabelReport(len(todo), len(tasks) - len(todo), frames, skipped)
+
+
+def single_task(frame: Atoms) -> Atoms:
+    """A labelled frame as a task for another calculator."""
+    atoms = Atoms(frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc)
+    atoms.info = {key: frame.info[key] for key in ("config_type", "family")}
+    return atoms
 
 
 def read_labels(path: Path) -> list[Atoms]:
@@ -210,6 +220,19 @@ def _label_task(key: str, atoms: Atoms) -> dict[str, Any]:
     atoms = atoms.copy()
     atoms.calc = worker.calculator
     recorder = _Recorder(key, worker.limits)
+    failure = None
+    try:
+        _walk(atoms, recorder)
+    except CalculatorSetupError:
+        raise
+    except CalculatorError as error:
+        recorder.skipped.append("calculator")
+        failure = str(error)
+    line = {"key": key, "frames": recorder.frames, "skipped": recorder.skipped}
+    return line if failure is None else {**line, "failure": failure}
+
+
+def _walk(atoms: Atoms, recorder: "_Recorder") -> None:
     protocol = atoms.info.get("protocol", "single")
     if protocol == "single":
         recorder.record(atoms, 0)
@@ -228,7 +251,6 @@ def _label_task(key: str, atoms: Atoms) -> dict[str, Any]:
         _follow(langevin, atoms, recorder, growing=False)
     else:
         raise ValueError(f"`protocol` is {protocol!r}; it must be 'single', 'relax' or 'dynamics'")
-    return {"key": key, "frames": recorder.frames, "skipped": recorder.skipped}
 
 
 def _follow(walker: Any, atoms: Atoms, recorder: "_Recorder", growing: bool) -> None:

@@ -178,6 +178,20 @@ def build_calculator(spec: PotentialSpec) -> "CountingCalculator":
         raise PotentialError(f"`potential.path` {spec.path}: quippy cannot read it ({message})") from error
 
 
+def gap_calculator(path: str, digest: str) -> "CountingCalculator":
+    """A GAP for callers that make calculators from an import path; only in worker processes.
+
+    Raises
+    ------
+    PotentialError
+        If the files do not hash to `digest`, which tells one GAP from another under the same path.
+    """
+    spec = gap_spec(path)
+    if (found := potential_hash(spec)) != digest:
+        raise PotentialError(f"`path` {path} hashes to {found} but {digest} was asked for: its files were changed")
+    return build_calculator(spec)
+
+
 class CountingCalculator(Calculator):
     """Passes on to another ASE calculator and counts the evaluations that really take place.
 

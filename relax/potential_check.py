@@ -1,93 +1,28 @@
 """Is a fitted potential good enough to search with? The figures that decide it, each beside what is asked."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
+from relax.calibration import LEAST_FRAMES, Calibration, calibrate
 from relax.checks import check_output
+from relax.dynamics_check import hot_slab
 from relax.labelling import ENERGY_KEY, FORCES_KEY
 from relax.potential import CountingCalculator, PotentialSpec, build_calculator, potential_hash, sparse_files
+from relax.potential_figures import FACET_IN_FAMILY, SURFACE_TYPES, THERMAL, Parity, PotentialFigures
 from relax.relaxation import RelaxationSettings, relax
 from relax.surface_figures import SlabsForLattice, SurfaceFigures, surface_figures
 
-SURFACE_TYPES = ("slab", "insertion")
+HOT_K, HOT_PS, HOT_SEED = 1000.0, 5.0, 7
 TIMED_ATOMS = 18
 """Frames with fewer atoms say nothing of the cost per atom."""
 CURVE_START = 0.8
 """Å: from here to `CURVE_ENDS` the dimer curves must rise towards shorter distances."""
 CURVE_ENDS = {("O", "O"): 1.1, ("O", "Ru"): 1.5, ("Ru", "Ru"): 1.6}
 """Å, below each reference curve's minimum (1.21, 1.60 and 1.9 Å)"""
-
-
-@dataclass(frozen=True)
-class PotentialFigures:
-    """What `check` measured.
-
-    Attributes
-    ----------
-    potential_hash : str
-    energy_rmse, force_rmse : mapping of str to float
-        eV/atom and eV/Å per component on held-out frames, per `config_type` and for ``"surfaces"`` together.
-    frames : mapping of str to int
-        Held-out frames behind each error.
-    surfaces : SurfaceFigures
-        Of the potential.
-    reference : SurfaceFigures
-        Of the labeller.
-    repulsive : mapping of str to bool
-        Per pair: force pushes apart at every distance from 0.8 Å to near the bond.
-    milliseconds_per_atom : float
-        Processor time of a force call.
-    megabytes : float
-        XML and sparseX files.
-    survived, converged : int
-        Of `proposals` clumsy proposals: without a fault, and converged.
-    proposals : int
-    """
-
-    potential_hash: str
-    energy_rmse: Mapping[str, float]
-    force_rmse: Mapping[str, float]
-    frames: Mapping[str, int]
-    surfaces: SurfaceFigures
-    reference: SurfaceFigures
-    repulsive: Mapping[str, bool]
-    milliseconds_per_atom: float
-    megabytes: float
-    survived: int
-    converged: int
-    proposals: int
-
-    def shortcomings(self) -> list[str]:
-        """One line per figure that misses what is asked of a potential to search with."""
-        own, reference = self.surfaces, self.reference
-        lattice = max(
-            abs(own.references.a / reference.references.a - 1), abs(own.references.c / reference.references.c - 1)
-        )
-        gamma = abs(own.gamma["stoichiometric"] - reference.gamma["stoichiometric"])
-        limits = [
-            ("energy error of held-out slabs, meV/atom", 1e3 * self.energy_rmse["slab"], 15.0),
-            ("force error of held-out slabs, eV/Å", self.force_rmse["slab"], 0.35),
-            ("lattice lengths against the labeller, %", 100 * lattice, 1.0),
-            ("γ of the stoichiometric face against the labeller, meV/Å²", 1e3 * gamma, 10.0),
-            ("ms per atom and force call", self.milliseconds_per_atom, 3.0),
-            ("size, MB", self.megabytes, 15.0),
-            ("proposals that failed", float(self.proposals - self.survived), 0.0),
-            ("pairs with a hole", float(sum(not ok for ok in self.repulsive.values())), 0.0),
-        ]
-        for poorer, richer in CROSSOVERS:
-            shift = abs(own.crossover(poorer, richer) - reference.crossover(poorer, richer))
-            limits.append((f"crossover {poorer} to {richer} against the labeller, eV", shift, 0.2))
-        return [
-            f"{name}: {value:.3g}, asked for at most {limit:g}" for name, value, limit in limits if not value <= limit
-        ]
-
-
-CROSSOVERS = (("O-poor", "stoichiometric"), ("stoichiometric", "O-rich"))
 
 
 def check(
@@ -97,6 +32,7 @@ def check(
     bulk_atoms: Atoms,
     slabs_for: SlabsForLattice,
     proposals: Sequence[Atoms],
+    hot: Atoms | None = None,
 ) -> PotentialFigures:
     """Measure a potential. Builds it in this process: call it in a worker if it is a GAP.
 
@@ -111,6 +47,8 @@ def check(
         As for `relax.surface_figures.surface_figures`.
     proposals : sequence of ase.Atoms
         Clumsy proposals, frozen atoms held by `FixAtoms`, that must relax without a fault.
+    hot : ase.Atoms, optional
+        A slab that must survive 5 ps at 1000 K.
 
     Raises
     ------
@@ -118,7 +56,8 @@ def check(
         If the potential cannot be built or its crystal does not relax.
     """
     calculator = build_calculator(spec)
-    energy_rmse, force_rmse, frames = _errors(calculator, validation_data)
+    parity = _parity(calculator, validation_data, spec.kind == "gap")
+    energy_rmse, force_rmse, frames = _errors(parity)
     results = [relax(atoms, calculator, RelaxationSettings()) for atoms in proposals]
     faults = [r.reason for r in results if r.reason not in (None, "max_calls")]
     return PotentialFigures(
@@ -126,6 +65,7 @@ def check(
         energy_rmse=energy_rmse,
         force_rmse=force_rmse,
         frames=frames,
+        parity=parity,
         surfaces=surface_figures(calculator, potential_hash(spec), bulk_atoms, slabs_for),
         reference=labeller_reference,
         repulsive={"-".join(pair): _repulsive(calculator, pair, end) for pair, end in CURVE_ENDS.items()},
@@ -134,6 +74,8 @@ def check(
         survived=len(results) - len(faults),
         converged=sum(r.converged for r in results),
         proposals=len(results),
+        calibration=_calibration(parity),
+        hot=None if hot is None else hot_slab(hot, calculator, HOT_K, HOT_PS, np.random.default_rng(HOT_SEED)),
     )
 
 
@@ -145,24 +87,50 @@ def potential_size(spec: PotentialSpec) -> int:
     return xml.stat().st_size + sum((xml.parent / name).stat().st_size for name in sparse_files(spec))
 
 
-def _errors(
-    calculator: CountingCalculator, data: Sequence[Atoms]
-) -> tuple[dict[str, float], dict[str, float], dict[str, int]]:
-    energies: dict[str, list[float]] = {}
-    forces: dict[str, list[np.ndarray]] = {}
+def _parity(calculator: CountingCalculator, data: Sequence[Atoms], knows_variance: bool) -> Parity:
+    energies, forces, deviations = [], [], []
     for atoms in data:
         own = atoms.copy()
         own.calc = calculator
-        energy_error = (own.get_potential_energy() - atoms.info[ENERGY_KEY]) / len(atoms)
-        force_error = (own.get_forces(apply_constraint=False) - atoms.arrays[FORCES_KEY]).ravel()
-        kind = str(atoms.info["config_type"])
-        for name in (kind, *(["surfaces"] if kind in SURFACE_TYPES else [])):
-            energies.setdefault(name, []).append(float(energy_error))
-            forces.setdefault(name, []).append(force_error)
+        energies.append([atoms.info[ENERGY_KEY] / len(atoms), own.get_potential_energy() / len(atoms)])
+        forces.append(np.stack([atoms.arrays[FORCES_KEY], own.get_forces(apply_constraint=False)], axis=-1))
+        variances = calculator.local_variance(own) if knows_variance else np.array([np.nan])
+        deviations.append(np.sqrt(np.sum(np.maximum(variances, 0.0))))
+    return Parity(
+        [str(atoms.info["config_type"]) for atoms in data],
+        [str(atoms.info["family"]) for atoms in data],
+        np.array(energies).reshape(-1, 2),
+        forces,
+        np.array(deviations),
+    )
+
+
+def _calibration(parity: Parity) -> Calibration | None:
+    """Of surfaces only: what a search asks about."""
+    rows = [i for i, kind in enumerate(parity.kinds) if kind in SURFACE_TYPES and np.isfinite(parity.deviations[i])]
+    if len(rows) < LEAST_FRAMES or len({parity.families[i] for i in rows}) < 2:
+        return None
+    sizes = [len(parity.forces[i]) for i in rows]
+    errors = [float(np.diff(parity.energies[i])[0]) * size for i, size in zip(rows, sizes, strict=True)]
+    return calibrate([float(parity.deviations[i]) for i in rows], errors, sizes, [parity.families[i] for i in rows])
+
+
+def _errors(parity: Parity) -> tuple[dict[str, float], dict[str, float], dict[str, int]]:
+    members: dict[str, list[int]] = {}
+    for index, (kind, family) in enumerate(zip(parity.kinds, parity.families, strict=True)):
+        names = [kind, *(["surfaces"] if kind in SURFACE_TYPES else [])]
+        if kind == THERMAL and (facet := FACET_IN_FAMILY.search(family)):
+            names.append(f"{THERMAL} {facet[1]}")
+        for name in names:
+            members.setdefault(name, []).append(index)
+    energy_errors = np.diff(parity.energies, axis=1)[:, 0]  # (n_frames,)
     return (
-        {name: _rms(np.array(values)) for name, values in energies.items()},
-        {name: _rms(np.concatenate(values)) for name, values in forces.items()},
-        {name: len(values) for name, values in energies.items()},
+        {name: _rms(energy_errors[rows]) for name, rows in members.items()},
+        {
+            name: _rms(np.concatenate([np.diff(parity.forces[i]).ravel() for i in rows]))
+            for name, rows in members.items()
+        },
+        {name: len(rows) for name, rows in members.items()},
     )
 
 

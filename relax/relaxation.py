@@ -36,14 +36,14 @@ class RelaxationSettings:
     Attributes
     ----------
     fmax : float
-        Converged when no free atom's |F| is larger, in eV/Å.
+        Converged when no free atom's force is larger, in eV/Å.
     max_calls : int
         Budget of force calls.
     optimiser : str
         One of `relax.optimisers.OPTIMISERS`; ``by_size`` takes BFGS with a model Hessian for few free atoms and
         preconditioned LBFGS for many.
     fire_calls : int
-        At most so many force calls by FIRE first, while |F| is above `calm_force`.
+        At most so many force calls by FIRE first, while the largest force is above `calm_force`.
     calm_force : float
         In eV/Å.
     maxstep : float
@@ -101,7 +101,7 @@ class RelaxationResult:
     energy : float
         In eV; NaN if no force call was made or believed.
     max_force : float
-        Largest |F| of a free atom in eV/Å; NaN likewise.
+        Largest force of a free atom in eV/Å; NaN likewise.
     force_calls : int
     converged : bool
     reason : str or None

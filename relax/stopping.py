@@ -47,7 +47,7 @@ def forming_o2(bond: float = 1.6, calm_force: float = 2.0, patience: int = 3) ->
     bond : float
         O–O nearer than this (Å) is a molecule.
     calm_force : float
-        Only where no free atom's |F| is larger (eV/Å): before, a pair may be near because it was proposed so.
+        Only where no free atom's force is larger (eV/Å): before, a pair may be near because it was proposed so.
     patience : int
         Force calls in a row.
     """

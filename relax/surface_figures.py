@@ -19,26 +19,25 @@ SLAB_FMAX = 0.03
 """eV/Å; leaves less than 0.3 meV/Å² in a surface energy of (110)."""
 SLAB_STEPS = 250
 
-SlabsForLattice = Callable[[float, float, float], Mapping[str, Atoms]]
-"""Given a, c (Å) and u: symmetric slabs with two equal faces, by the name of their termination."""
+SlabsForLattice = Callable[[float, float, float], Mapping[str, Mapping[str, Atoms]]]
+"""Given a, c (Å) and u: symmetric slabs with two equal faces, by facet and the name of their termination."""
 
 
 @dataclass(frozen=True)
-class SurfaceFigures:
-    """What a potential says of the crystal and its surfaces.
+class FacetFigures:
+    """What a potential says of one facet.
 
     Attributes
     ----------
-    references : References
     gamma : mapping of str to float
-        Relaxed surface energies in eV/Å² at Δμ_O = 0 against half of the potential's own O2 energy.
+        Relaxed surface energies in eV/Å² at Δμ_O = 0 against half of the potential's own O2 energy; NaN where a slab
+        did not relax.
     excess_oxygen : mapping of str to int
         N_O − 2 N_metal of both faces together.
     area : float
         Å² of one face, the same for all.
     """
 
-    references: References
     gamma: Mapping[str, float]
     excess_oxygen: Mapping[str, int]
     area: float
@@ -55,6 +54,14 @@ class SurfaceFigures:
         if more <= 0:
             raise PotentialError(f"termination {richer!r} must have more oxygen than {poorer!r}")
         return 2 * self.area * (self.gamma[richer] - self.gamma[poorer]) / more
+
+
+@dataclass(frozen=True)
+class SurfaceFigures:
+    """What a potential says of crystal, molecule and metal, and of facets by their Miller indices."""
+
+    references: References
+    facets: Mapping[str, FacetFigures]
 
 
 def write_surface_figures(figures: SurfaceFigures, path: Path) -> None:
@@ -74,7 +81,8 @@ def read_surface_figures(path: Path) -> SurfaceFigures:
         raise PotentialError(f"`{path}` does not exist; `searcher potential label` measures the labeller's figures")
     try:
         values = json.loads(path.read_text())
-        return SurfaceFigures(**{**values, "references": References(**values["references"])})
+        facets = {facet: FacetFigures(**figures) for facet, figures in values["facets"].items()}
+        return SurfaceFigures(References(**values["references"]), facets)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise PotentialError(f"`{path}` holds no surface figures ({error})") from error
 
@@ -95,17 +103,25 @@ def surface_figures(
     Raises
     ------
     PotentialError
-        If something does not relax.
+        If crystal, molecule or metal do not relax.
     """
     references = measure_references(calculator, digest, bulk_atoms)
-    metal_number = atomic_numbers[bulk_atoms.get_chemical_symbols()[0]]
+    metal = atomic_numbers[bulk_atoms.get_chemical_symbols()[0]]
+    slabs = slabs_for(references.a, references.c, references.u)
+    return SurfaceFigures(
+        references, {facet: _facet_figures(calculator, references, metal, cuts) for facet, cuts in slabs.items()}
+    )
+
+
+def _facet_figures(
+    calculator: Calculator, references: References, metal: int, cuts: Mapping[str, Atoms]
+) -> FacetFigures:
     gamma, excess, area = {}, {}, 0.0
-    for name, cut in slabs_for(references.a, references.c, references.u).items():
+    for name, cut in cuts.items():
         slab = cut.copy()
         slab.calc = calculator
-        if not LBFGS(slab, logfile=os.devnull, maxstep=0.1).run(fmax=SLAB_FMAX, steps=SLAB_STEPS):
-            raise PotentialError(f"slab {name!r} does not relax to {SLAB_FMAX} eV/Å in {SLAB_STEPS} steps")
-        n_metal = int(np.count_nonzero(slab.numbers == metal_number))
+        relaxed = LBFGS(slab, logfile=os.devnull, maxstep=0.1).run(fmax=SLAB_FMAX, steps=SLAB_STEPS)
+        n_metal = int(np.count_nonzero(slab.numbers == metal))
         excess[name] = int(np.count_nonzero(slab.numbers == atomic_numbers["O"])) - 2 * n_metal
         area = float(np.linalg.norm(np.cross(slab.cell[0], slab.cell[1])))
         grand = (
@@ -113,5 +129,5 @@ def surface_figures(
             - n_metal * references.energy_bulk
             - excess[name] * references.energy_o2 / 2
         )
-        gamma[name] = grand / (2 * area)
-    return SurfaceFigures(references, gamma, excess, area)
+        gamma[name] = grand / (2 * area) if relaxed else np.nan
+    return FacetFigures(gamma, excess, area)

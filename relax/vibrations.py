@@ -6,7 +6,6 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.thermochemistry import HarmonicThermo
-from ase.vibrations.data import VibrationsData
 
 from relax.potential import CountingCalculator
 
@@ -39,6 +38,8 @@ def einstein_energies(
     -----
     The periodic images of an atom move with it, so that a cell must be larger than the reach of the forces.
     """
+    from ase.vibrations.data import VibrationsData  # loads matplotlib, which no other command is to wait for
+
     moved = atoms.copy()
     moved.set_constraint()
     moved.calc = calculator if isinstance(calculator, CountingCalculator) else CountingCalculator(calculator)

@@ -34,7 +34,7 @@ class Watch(Calculator):
     free : array, shape (n_free,)
         Indices of the atoms whose forces count.
     fmax : float
-        Converged when no free atom's |F| is larger, in eV/Å.
+        Converged when no free atom's force is larger, in eV/Å.
     max_calls : int
     snapshots : int
         Frames kept of the path, densest at its start.

@@ -70,13 +70,14 @@ def evaluate_task(payload: Mapping[str, Any]) -> dict[str, Any]:
     ----------
     payload : mapping
         ``potential`` and ``structures``, a list of mappings with ``numbers``, ``positions``, ``cell`` and ``pbc`` as
-        for `relax_task`.
+        for `relax_task`; optional: ``variance`` (true: also the GAP's `local_gap_variance`).
 
     Returns
     -------
     dict
         ``energies`` (n,) in eV with NaN where there is none, ``forces`` (list of (n_atoms, 3), eV/Å), ``reasons`` (list
-        of reason codes or None), ``force_calls`` and ``potential_hash``.
+        of reason codes or None), ``force_calls`` and ``potential_hash``; with ``variance`` also ``local_variances``
+        (list of (n_atoms,), eV², NaN where there is no energy).
 
     Raises
     ------
@@ -84,7 +85,7 @@ def evaluate_task(payload: Mapping[str, Any]) -> dict[str, Any]:
         For a faulty set-up.
     """
     spec, calculator, digest = _potential(payload)
-    energies, all_forces, reasons = [], [], []
+    energies, all_forces, reasons, variances = [], [], [], []
     before = calculator.force_calls
     for structure in payload["structures"]:
         atoms = _atoms(structure)
@@ -97,13 +98,16 @@ def evaluate_task(payload: Mapping[str, Any]) -> dict[str, Any]:
         energies.append(energy)
         all_forces.append(forces)
         reasons.append(reason)
-    return {
+        if payload.get("variance"):
+            variances.append(np.full(len(atoms), np.nan) if reason else calculator.local_variance(atoms))
+    answer = {
         "energies": np.array(energies),
         "forces": all_forces,
         "reasons": reasons,
         "force_calls": calculator.force_calls - before,
         "potential_hash": digest,
     }
+    return {**answer, "local_variances": variances} if payload.get("variance") else answer
 
 
 def dynamics_task(payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -174,6 +174,9 @@ class ScreeningSection(Settings):
 
     oversampling: PositiveInt = Field(default=20, description="proposals made for each that is relaxed")
     known_basins: bool = Field(default=True, description="drop what looks like something known or on its way there")
+    reach: PositiveFloat = Field(
+        default=1.0, description="of `acceptance.kappa_min`: up to this κ to something known a proposal counts as known"
+    )
     composition_quota: bool = Field(default=True, description="places in turns over oxygen counts")
     surrogate: bool = Field(
         default=True, description="what may relax lowest goes first, by a guess that past relaxations taught"
@@ -311,8 +314,8 @@ class SlurmSection(Settings):
     walltime: Annotated[str, Field(pattern=r"^([0-9]+-)?[0-9]{1,2}:[0-9]{2}:[0-9]{2}$")] = Field(
         default="12:00:00", description="of a job, `HH:MM:SS` or `D-HH:MM:SS`; one that has ended is submitted again"
     )
-    partition: str = ""
-    account: str = ""
+    partition: str = Field(default="", description="queue of the jobs; empty: the cluster's own choice")
+    account: str = Field(default="", description="whom the jobs' time is charged to; empty: your own account")
     interface: str = Field(default="", description="network that workers reach the driver by, for example `ib0`")
     directives: tuple[str, ...] = Field(default=(), description="further `#SBATCH` options")
     prologue: tuple[str, ...] = Field(default=(), description="lines before the workers start, such as `module load`")
@@ -371,6 +374,44 @@ class KeepSection(Settings):
     )
 
 
+class ImproveSection(Settings):
+    """Active learning of the potential: label where it is unsure, fit anew, take into use what is better."""
+
+    every: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="improve after each so many iterations; 0: never by itself"
+    )
+    labeller: str = Field(default="", description="`module:callable` of the reference ASE calculator")
+    labeller_arguments: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the callable")
+    structures: PositiveInt = Field(default=20, description="candidates that are labelled in a round")
+    wrong_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.25, description="at most this share of them, as proposed, because their relaxation went wrong"
+    )
+    path_frames: Annotated[int, Field(ge=0)] = Field(
+        default=2, description="frames of a candidate's relaxation that are labelled with it"
+    )
+    least_error_mev: Annotated[float, Field(ge=0)] = Field(
+        default=0.0,
+        description="only candidates whose worst atom's energy has a larger predicted deviation, in meV",
+    )
+    data: Path | None = Field(
+        default=None, description="labelled frames of the present potential; default: `data/frames.extxyz.xz` beside it"
+    )
+    processes: PositiveInt = Field(default=1, description="of the labeller")
+    fit: dict[str, Any] = Field(
+        default_factory=dict, description="keys of the fit's settings to change; the others as the potential was made"
+    )
+
+    def due(self, iteration: int) -> bool:
+        """Whether the potential is to be improved when an iteration has been judged."""
+        return self.every > 0 and (iteration + 1) % self.every == 0
+
+    @model_validator(mode="after")
+    def _labeller_named(self) -> "ImproveSection":
+        if self.every and not self.labeller:
+            raise ValueError("`every` needs a `labeller`, for example sevenn.calculator:SevenNetCalculator")
+        return self
+
+
 class CampaignConfig(Settings):
     """A whole campaign."""
 
@@ -403,6 +444,7 @@ class CampaignConfig(Settings):
     seeds: tuple[Path, ...] = Field(default=(), description="structure files added to the seeds")
     withheld: Path | None = Field(default=None, description="structures whose finding again is counted in the report")
     execution: ExecutionSection = ExecutionSection()
+    improve: ImproveSection = ImproveSection()
     tracking: TrackingSection = TrackingSection()
     keep: KeepSection = KeepSection()
 

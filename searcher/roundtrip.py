@@ -22,6 +22,7 @@ from generators.grids.matching import Agreement, agreement
 from generators.grids.resolution import CoarseGridError, GridWarning, check_resolution
 from generators.grids.spec import WINDOW_MARGIN, GridError, GridSpec
 from searcher.errors import InputError
+from searcher.numeric_maps import mapped
 from searcher.structures.orthogonal import is_orthorhombic, orthogonal_supercell, repeat_towards_square, with_vacuum
 
 ROWS_SHOWN = 20
@@ -147,13 +148,17 @@ class Roundtrip:
         return max(self.measured, key=_badness, default=None)
 
 
-def roundtrip(structures: Sequence[tuple[str, Atoms]], settings: RoundtripSettings) -> Roundtrip:
+def roundtrip(
+    structures: Sequence[tuple[str, Atoms]], settings: RoundtripSettings, workers: int = 1, scheduler: str = ""
+) -> Roundtrip:
     """Put structures on grids, read them back and compare.
 
     Parameters
     ----------
     structures : sequence of (name, ase.Atoms)
     settings : RoundtripSettings
+    workers, scheduler : int, str
+        As for `mapped`.
 
     Returns
     -------
@@ -166,14 +171,17 @@ def roundtrip(structures: Sequence[tuple[str, Atoms]], settings: RoundtripSettin
         is not orthorhombic or has no free atom, or settings that make no grid. A grid that is too coarse for a
         structure does not raise; it is among `refused`.
     """
-    generator = torch.Generator().manual_seed(settings.seed)
-    trips = []
-    for name, atoms in structures:
-        try:
-            trips.append(_trip(name, atoms, settings, generator))
-        except GridError as error:
-            raise InputError(f"`{name}`: {error}") from error
-    return Roundtrip(settings, trips)
+    seeds = [int(seed) for seed in np.random.SeedSequence(settings.seed).generate_state(len(structures), np.uint64)]
+    jobs = [(name, atoms, settings, seed % 2**63) for (name, atoms), seed in zip(structures, seeds, strict=True)]
+    return Roundtrip(settings, mapped(_one, jobs, workers, scheduler))
+
+
+def _one(job: tuple[str, Atoms, RoundtripSettings, int]) -> Trip:
+    name, atoms, settings, seed = job
+    try:
+        return _trip(name, atoms, settings, torch.Generator().manual_seed(seed))
+    except GridError as error:
+        raise InputError(f"`{name}`: {error}") from error
 
 
 @cache

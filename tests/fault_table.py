@@ -69,7 +69,8 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_sessionfinish(session, exitstatus):
-    if session.config.getoption("--long-faults") and exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
+    config, whole = session.config, (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+    if config.getoption("--long-faults") and not config.option.collectonly and exitstatus in whole and entries():
         write_table()
 
 

@@ -1,5 +1,7 @@
 """What all arms of a cell share: the surface, its references, the start, and the terminations to be found again."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from searcher.campaign.executor import Executor
 from searcher.campaign.fingerprints import Fingerprints
 from searcher.campaign.preparation import PREPARATION, prepare
 from searcher.campaign.problem import SurfaceProblem
+from searcher.config import result_changing
 from searcher.scoring.novelty import Fingerprint
 
 
@@ -56,7 +59,12 @@ class Frame:
 def open_frame(cell: Cell, work: Path) -> Iterator[Frame]:
     """References and relaxed terminations by construction of a cell, computed once in the work folder."""
     everything = {"surface": {"terminations": None}}
-    config = configuration(merged(campaign_settings(cell, "A", cell.name, 1, cell.calls, work / "frames"), everything))
+    settings = campaign_settings(cell, "A", cell.name, 1, cell.calls, work / "frames")
+    config = configuration(merged(settings, everything))
+    # settings of arms have no say here but are compared when a campaign is taken up again
+    depends_on = json.dumps(result_changing(config), sort_keys=True)
+    name = f"{cell.name}-{hashlib.sha256(depends_on.encode()).hexdigest()[:8]}"
+    config = config.model_copy(update={"name": name})
     campaign = open_campaign(config, Event())
     try:
         problem = prepare(campaign, Console(stderr=True))

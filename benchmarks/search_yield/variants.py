@@ -79,6 +79,8 @@ IDEAS: dict[str, dict[str, Any]] = {
     "gan-screened-hard": {
         "arms": [_gan(0.5, screening={"oversampling": 200}), _moves(0.5, screening={"oversampling": 100})]
     },
+    "gan-further": {"arms": [_gan(0.5, screening={"reach": 1.4, "oversampling": 100}), _moves(0.5)]},
+    "moves-further": _alone(_moves(1.0, screening={"reach": 1.4})),
     "gan-novel": {"training": {"learned": "novel"}},
     "gan-reaching": {
         "arms": [_gan(0.5, noise_temperature=1.5, screening={"oversampling": 200}), _moves(0.5)],

@@ -2,14 +2,14 @@
 
 import logging
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any
 from uuid import uuid4
 
 from relax.potential import PotentialError, PotentialSpec, gap_spec, potential_hash
-from searcher.campaign.candidate import PREPARATION
+from searcher.campaign.candidate import PREPARATION, Candidate
 from searcher.campaign.executor import Executor, InlineExecutor, LocalExecutor
 from searcher.campaign.fingerprints import Fingerprints
 from searcher.campaign.ledger import LEDGER, Ledger
@@ -22,6 +22,7 @@ from searcher.errors import EnvironmentProblem
 from searcher.files import write_text
 from searcher.loading import dump_config, load_config
 from searcher.scoring.descriptors import SoapSettings
+from searcher.scoring.thermodynamics import Line
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,12 @@ class Campaign:
     potential_hash: str
     stop: Event
     lock: DriverLock | None
+    lines: dict[str, Line] = field(default_factory=dict)
+    """γ(Δμ_O) by the potential in use, of candidates whose recorded γ an older one made"""
+
+    def line_of(self, candidate: Candidate) -> Line:
+        """γ(Δμ_O) of a minimum by the potential in use."""
+        return self.lines.get(candidate.id) or candidate.measured_line
 
     def iteration_folder(self, iteration: int) -> Path:
         folder = self.folder / "iterations" / f"{iteration:03d}"

@@ -127,10 +127,9 @@ class DaskExecutor:
 
     def _connected(self, within_s: float) -> Client:
         end = time.monotonic() + within_s
-        where = {"scheduler_file" if self._scheduler.endswith(".json") else "address": self._scheduler}
         while True:
             try:
-                return Client(**where, timeout=5, set_as_default=False, name="searcher")
+                return Client(**where(self._scheduler), timeout=5, set_as_default=False, name="searcher")
             except (OSError, TimeoutError, ValueError) as error:
                 if time.monotonic() > end:
                     raise EnvironmentProblem(
@@ -139,6 +138,25 @@ class DaskExecutor:
                     ) from None
                 if self._stop.wait(POLL_S):
                     raise stopped(self._stop) from None
+
+
+def connected(scheduler: str) -> Client:
+    """A client, to be closed by its context.
+
+    Raises
+    ------
+    EnvironmentProblem
+        If nothing answers.
+    """
+    try:
+        return Client(**where(scheduler), timeout=CONNECT_S, set_as_default=False, name="searcher")
+    except (OSError, TimeoutError, ValueError) as error:
+        raise EnvironmentProblem(f"nothing answers at `{scheduler}` ({error})") from None
+
+
+def where(scheduler: str) -> dict[str, str]:
+    """The argument of `Client` that an address or a scheduler file is."""
+    return {"scheduler_file" if scheduler.endswith(".json") else "address": scheduler}
 
 
 _isolating: dict[tuple[float, float, int], LocalExecutor] = {}

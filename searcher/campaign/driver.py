@@ -2,9 +2,12 @@
 
 import logging
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
+from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from searcher.campaign.campaign import Campaign, open_campaign
@@ -13,16 +16,18 @@ from searcher.campaign.executor import Executor
 from searcher.campaign.gan_arm import check_settings
 from searcher.campaign.hopping.seeds import hop_for_seeds
 from searcher.campaign.hopping.visited_minima import read_minima
+from searcher.campaign.improvement.improving import IMPROVE, improve, take_up
 from searcher.campaign.ledger import Ledger
 from searcher.campaign.loop import run_campaign
 from searcher.campaign.preparation import prepare
 from searcher.campaign.pretraining import pretrain
 from searcher.campaign.problem import SurfaceProblem
+from searcher.campaign.resuming import FINISHED
 from searcher.campaign.stopping import StopRequest, stop_before_wall_time
 from searcher.campaign.thickness import compare_thicknesses, print_thicknesses
 from searcher.campaign.withheld import find_again
-from searcher.config import CampaignConfig
-from searcher.errors import EnvironmentProblem, StoppedOnRequest
+from searcher.config import CampaignConfig, ImproveSection
+from searcher.errors import EnvironmentProblem, InputError, StoppedOnRequest
 from searcher.loading import load_config
 from searcher.results.export import write_accepted_db
 from searcher.results.report import write_report
@@ -81,8 +86,39 @@ def train_on_run(
     withheld = read_structures(withhold) if withhold else []
     campaign = open_campaign(config.model_copy(update={"runs": folder.parent}), Event())
     try:
-        problem = prepare(campaign, console)
+        problem = take_up(campaign, prepare(campaign, console))
         pretrain(campaign, problem, out, steps, read_minima(also) if also else [], withheld, console)
+    finally:
+        campaign.close()
+
+
+def improve_run(folder: Path, changes: Mapping[str, Any], console: Console) -> None:
+    """Improve a campaign's potential after its last finished iteration; `searcher run --extend` goes on with it.
+
+    Parameters
+    ----------
+    changes : mapping
+        Keys of `improve` that are to differ from the campaign's configuration.
+
+    Raises
+    ------
+    InputError
+        If no iteration is finished, the last one was improved on already, or settings are missing.
+    """
+    config = load_config(folder / "campaign.yaml")
+    try:
+        section = ImproveSection.model_validate({**config.improve.model_dump(), **changes})
+    except ValidationError as error:
+        raise InputError(f"`improve`: {error.errors()[0]['msg']}") from None
+    campaign = open_campaign(config.model_copy(update={"runs": folder.parent}), Event())
+    try:
+        finished = [iteration for iteration, name, _ in campaign.ledger.stages() if name == FINISHED]
+        if not finished:
+            raise InputError(f"`{folder}` has no finished iteration to learn from; `searcher run` goes on")
+        if campaign.ledger.stage(finished[-1], IMPROVE) is not None:
+            raise InputError(f"`{folder}` was improved after iteration {finished[-1]}; `searcher run --extend` goes on")
+        problem = take_up(campaign, prepare(campaign, console))
+        improve(campaign, problem, finished[-1], section, console)
     finally:
         campaign.close()
 

@@ -27,6 +27,7 @@ from searcher.errors import StorageError
 from searcher.files import replacing
 
 LEDGER = "campaign.db"
+DAMAGED = "structure `{}` in `{}` does not match its checksum: it is damaged"
 QUOTED = ", ".join(f'"{name}"' for name in COLUMNS)
 
 
@@ -170,8 +171,13 @@ class Ledger:
             raise StorageError(f"structure `{key[:12]}` is missing from `{self.path}`")
         n_atoms, n_frozen, data = row
         if hashlib.sha256(data).hexdigest() != key:
-            raise StorageError(f"structure `{key[:12]}` in `{self.path}` does not match its checksum: it is damaged")
+            raise StorageError(DAMAGED.format(key[:12], self.path))
         return decode_slab(data, n_atoms, n_frozen)
+
+    def damaged_structures(self) -> list[str]:
+        """A complaint for every stored slab whose content does not match its checksum."""
+        rows = self._connection.execute("SELECT key, data FROM structure ORDER BY key")
+        return [DAMAGED.format(key[:12], self.path) for key, data in rows if hashlib.sha256(data).hexdigest() != key]
 
     def structure_keys(self) -> list[str]:
         return [key for (key,) in self._connection.execute("SELECT key FROM structure ORDER BY key")]
@@ -304,9 +310,13 @@ class Ledger:
 
     def funnel(self, arm: str, iteration: int | None = None) -> dict[str, int]:
         """How many of an arm's candidates passed each gate, and its force calls; the preparation does not count."""
-        found = [c for c in self.candidates(arm=arm, iteration=iteration) if c.iteration >= 0]
-        counts = {gate.name.lower(): sum(c.passed >= gate for c in found) for gate in Gate}
-        return {**counts, "force_calls": sum(c.force_calls for c in found)}
+        rows = self._connection.execute(
+            "SELECT passed, COUNT(*), SUM(force_calls) FROM candidate "
+            "WHERE arm = ? AND iteration >= 0 AND iteration = COALESCE(?, iteration) GROUP BY passed",
+            (arm, iteration),
+        ).fetchall()
+        counts = {gate.name.lower(): sum(n for passed, n, _ in rows if passed >= gate) for gate in Gate}
+        return {**counts, "force_calls": sum(calls for _, _, calls in rows)}
 
     def arms(self) -> list[str]:
         """Names of arms that have proposed something, in order of name."""
@@ -337,5 +347,4 @@ class Ledger:
 
     def integrity(self) -> list[str]:
         """What SQLite finds wrong with the file."""
-        found = [text for (text,) in self._connection.execute("PRAGMA integrity_check")]
-        return [] if found == ["ok"] else found
+        return [text for (text,) in self._connection.execute("PRAGMA integrity_check") if text != "ok"]

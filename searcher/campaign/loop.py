@@ -8,6 +8,7 @@ from rich.console import Console
 from searcher.campaign import stages
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.candidate import PREPARATION
+from searcher.campaign.improvement.improving import improve, take_up
 from searcher.campaign.inheritance import inherit
 from searcher.campaign.preparation import prepare
 from searcher.campaign.problem import SurfaceProblem
@@ -33,7 +34,7 @@ def run_campaign(campaign: Campaign, console: Console, after_iteration: AfterIte
         If a signal or the wall time asked for it; everything finished is recorded.
     """
     started = time.monotonic()
-    problem = prepare(campaign, console)
+    problem = take_up(campaign, prepare(campaign, console))
     _inherit(campaign, problem, console)
     after_iteration(campaign, -1)
     for iteration in range(campaign.config.budget.iterations):
@@ -43,7 +44,7 @@ def run_campaign(campaign: Campaign, console: Console, after_iteration: AfterIte
         require_space(campaign.folder, campaign.config.keep.free_gib)
         console.print(f"[bold]iteration {iteration}[/bold]")
         began = time.monotonic()
-        snapshot = take_snapshot(campaign.ledger, iteration)
+        snapshot = take_snapshot(campaign.ledger, iteration, campaign.line_of)
         shares = stages.plan(campaign, iteration)
         for arm in campaign.config.arms:
             if arm.name not in shares:
@@ -52,6 +53,9 @@ def run_campaign(campaign: Campaign, console: Console, after_iteration: AfterIte
             _stop_if_asked(campaign, started)
         stages.relax(campaign, problem, snapshot, shares, console)
         stages.judge_iteration(campaign, problem, snapshot, console)
+        if campaign.config.improve.due(iteration):
+            _stop_if_asked(campaign, started)
+            problem = improve(campaign, problem, iteration, campaign.config.improve, console)
         with campaign.ledger.transaction():
             campaign.ledger.finish_stage(
                 iteration, "close", {"snapshot": snapshot.hash, "seconds": round(time.monotonic() - began, 1)}

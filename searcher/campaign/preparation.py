@@ -60,7 +60,7 @@ def prepare(campaign: Campaign, console: Console) -> SurfaceProblem:
 def seed_lines(campaign: Campaign) -> dict[str, Line]:
     """γ(Δμ_O) of the relaxed seeds: what energy classes are measured from."""
     seeds = campaign.ledger.candidates(iteration=PREPARATION, arm="seed", reached=Gate.VALID_RELAXED)
-    return {c.id: c.measured_line for c in seeds}
+    return {c.id: campaign.line_of(c) for c in seeds}
 
 
 def _references(campaign: Campaign, console: Console) -> tuple[ReferenceEnergies, float]:

@@ -64,7 +64,7 @@ def pretraining_set(
         Minima from elsewhere, with energies of the same potential.
     """
     _import(campaign, problem, also)
-    snapshot = take_snapshot(campaign.ledger, EVERYTHING)
+    snapshot = take_snapshot(campaign.ledger, EVERYTHING, campaign.line_of)
     keys = {key for k in snapshot.known for key in (k.structure, *(step for step, _ in k.path))}
     close = _look_like(campaign, problem, sorted(keys), withheld) if withheld else set()
     kept = tuple(

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from searcher.campaign.improvement.versions import current_potential
 from searcher.campaign.ledger import Ledger
 from searcher.campaign.provenance import provenance
 from searcher.config import CampaignConfig, flatten, result_changing
@@ -32,7 +33,10 @@ def refuse_changes(ledger: Ledger, config: CampaignConfig, hashed: str) -> None:
     EnvironmentProblem
         If the potential's files have changed.
     """
-    before, now = ledger.fact("result_changing"), result_changing(config)
+    now = result_changing(config)
+    defaults = result_changing(CampaignConfig(name=config.name, potential=config.potential))
+    # a setting that an older program did not know had no effect, as its default has none
+    before = {key: defaults[key] for key in now if key in defaults} | ledger.fact("result_changing")
     changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if changed:
         listed = "; ".join(f"`{key}` was {before.get(key)!r}, is {now.get(key)!r}" for key in changed)
@@ -97,8 +101,8 @@ def read_origin(folder: Path, config: CampaignConfig, hashed: str) -> dict[str, 
         for key in sorted(before.keys() | now.keys())
         if key.partition(".")[0] in ARCHIVE_DEPENDS_ON and before.get(key) != now.get(key)
     ]
-    if ledger.fact("potential") != hashed:
-        differing.append(f"the potential was {ledger.fact('potential')}, is {hashed}")
+    if (used := current_potential(ledger)) != hashed:
+        differing.append(f"the potential was {used}, is {hashed}")
     origin = {"folder": str(folder.resolve()), "uid": ledger.fact("uid")}
     ledger.close()
     if differing:

@@ -12,11 +12,8 @@ from searcher.config import KeepSection
 from searcher.errors import StorageError
 
 GIB = 2**30
-KINDS = {
-    "campaign.db": "ledger", "campaign.db-wal": "ledger", "campaign.db-shm": "ledger", "campaign.commits": "ledger",
-    "samples.npz": "grids",
-}  # fmt: skip
-PREFIXES = {"weights": "weights", "checkpoint": "checkpoints"}
+KINDS = {"campaign": "ledger", "samples": "grids", "weights": "weights", "checkpoint": "checkpoints"}
+"""by what a file's name begins with"""
 
 
 def sweep(folder: Path, ledger: Ledger, keep: KeepSection) -> list[str]:
@@ -65,8 +62,8 @@ def disk_use(folder: Path) -> dict[str, Any]:
         except FileNotFoundError:  # a running driver has just replaced it
             continue
         stem = path.name.partition("-")[0].partition(".")[0]
-        kind = "potentials" if (folder / FOLDER) in path.parents else KINDS.get(path.name, PREFIXES.get(stem, "other"))
-        sizes[kind] += size
+        kind = KINDS.get(stem, "other") if path.name != "campaign.yaml" else "other"
+        sizes["potentials" if (folder / FOLDER) in path.parents else kind] += size
     return {**sizes, "total": sum(sizes.values()), "free": shutil.disk_usage(folder).free}
 
 

@@ -100,7 +100,9 @@ def select(
         remaining = [c for c in remaining if c.id in free]
         excess = {c.id: problem.excess_oxygen_per_area(structures[c.id]) for c in remaining}
         if settings.known_basins:
-            remaining = _outside_known_basins(remaining, free, excess, known, kappa_min, decided)
+            remaining = _outside_known_basins(
+                remaining, free, excess, known, kappa_min, settings.reach * kappa_min, decided
+            )
         if surrogate is not None:
             guesses = guess_heights(surrogate, problem, {c.id: free[c.id] for c in remaining}, excess)
     counts = {c.id: int(np.count_nonzero(structures[c.id].numbers == OXYGEN)) for c in remaining}
@@ -136,12 +138,13 @@ def _outside_known_basins(
     excess: Mapping[str, float],
     known: KnownBasins,
     kappa_min: float,
+    kappa_known: float,
     decided: dict[str, Candidate],
 ) -> list[Candidate]:
     fresh: list[Candidate] = []
     nearest_known = known.nearest([free[c.id] for c in candidates])
     for candidate, (kappa, nearest) in zip(candidates, nearest_known, strict=True):
-        if kappa <= kappa_min:
+        if kappa <= kappa_known:
             dropped = replace(candidate, kappa=kappa, nearest=nearest, reason="known_basin")
             decided[candidate.id] = replace(dropped, verdict=Verdict.REJECTED)
         else:

@@ -8,6 +8,7 @@ import math
 import shutil
 import sys
 from threading import Event, Thread
+from typing import Any
 
 import dask
 from dask_jobqueue.slurm import SLURMCluster, SLURMJob
@@ -98,7 +99,7 @@ class SlurmExecutor(DaskExecutor):
             self._cluster.scale(jobs=self._jobs)
 
 
-def job_settings(section: ExecutionSection, slurm: SlurmSection) -> dict[str, object]:
+def job_settings(section: ExecutionSection, slurm: SlurmSection) -> dict[str, Any]:
     """What `dask_jobqueue` needs to write a worker's job script."""
     lifetime = max(seconds(slurm.walltime) - RETIRE_BEFORE_S, 60)
     extra = ["--no-dashboard", "--lifetime", f"{lifetime}s", "--lifetime-stagger", f"{STAGGER_S}s"]

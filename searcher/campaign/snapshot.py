@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from searcher.campaign.candidate import Candidate, Gate, Verdict
@@ -58,8 +59,16 @@ def is_known(candidate: Candidate) -> bool:
     return candidate.finished and candidate.passed >= Gate.VALID_RELAXED
 
 
-def take_snapshot(ledger: Ledger, iteration: int) -> Snapshot:
-    """Everything known before an iteration, in the order of ids."""
+def take_snapshot(
+    ledger: Ledger, iteration: int, line_of: Callable[[Candidate], Line] = lambda candidate: candidate.measured_line
+) -> Snapshot:
+    """Everything known before an iteration, in the order of ids.
+
+    Parameters
+    ----------
+    line_of : callable
+        γ(Δμ_O) of a minimum by the potential in use; by default the one that was recorded with it.
+    """
     known = []
     for candidate in ledger.candidates(before=iteration):
         if not is_known(candidate):
@@ -71,7 +80,7 @@ def take_snapshot(ledger: Ledger, iteration: int) -> Snapshot:
                 id=candidate.id,
                 arm=candidate.arm,
                 structure=candidate.relaxed,
-                line=candidate.measured_line,
+                line=line_of(candidate),
                 energy_class=candidate.energy_class,
                 accepted=candidate.verdict == Verdict.ACCEPTED,
                 path=tuple((key, energy) for _, key, energy in snapshots),

@@ -7,7 +7,7 @@ from pathlib import Path
 from searcher.campaign.candidate import Verdict
 from searcher.campaign.ledger import Ledger
 from searcher.campaign.potential_versions import require_unchanged, versions
-from searcher.errors import EnvironmentProblem, StorageError
+from searcher.errors import EnvironmentProblem
 
 RETENTION = "retention"
 """stage that records which files were removed as `keep` asks"""
@@ -16,11 +16,7 @@ RETENTION = "retention"
 def damage(folder: Path, ledger: Ledger) -> list[str]:
     """Every damaged or missing thing of a campaign, one line each; empty if all is well."""
     found = [f"ledger: {text}" for text in ledger.integrity()]
-    for key in ledger.structure_keys():
-        try:
-            ledger.structure(key)
-        except StorageError as error:
-            found.append(str(error))
+    found += ledger.damaged_structures()
     for version in versions(folder, ledger):
         try:
             require_unchanged(version)

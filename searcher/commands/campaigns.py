@@ -3,13 +3,16 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from searcher.commands.options import AsJson, ConfigPath, Overrides, RunPath, note
 from searcher.errors import EnvironmentProblem, InputError, StorageError
+
+if TYPE_CHECKING:
+    from searcher.config import ExecutionSection
 
 
 def register(app: typer.Typer) -> None:
@@ -50,9 +53,7 @@ def run(
     if dry_run:
         Console().print(f"`{config_path}` is fine; campaign `{config.name}` would go to {config.runs / config.name}")
         if config.execution.slurm is not None:
-            from searcher.campaign.slurm import job_script
-
-            print(job_script(config.execution, config.execution.slurm))
+            print(_job_script(config.execution))
         return
     from searcher.campaign.stopping import StopRequest, answer_signals
 
@@ -66,6 +67,15 @@ def run(
     except StoppedOnRequest as error:
         note(str(error))
         sys.exit(stop.exit_code)
+
+
+def _job_script(section: "ExecutionSection") -> str:
+    try:
+        from searcher.campaign.slurm import job_script  # an extra of the installation
+    except ModuleNotFoundError as error:
+        raise EnvironmentProblem(f"`execution.slurm` needs the extra `cluster` ({error.name})") from None
+    assert section.slurm is not None
+    return job_script(section, section.slurm)
 
 
 def validate(config_path: ConfigPath, overrides: Overrides = None) -> None:

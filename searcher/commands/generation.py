@@ -18,7 +18,7 @@ Conditions = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
-    for command in (dataset, train, sample, assess):
+    for command in (dataset, train, sample, assess, tune):
         app.command()(command)
 
 
@@ -161,3 +161,59 @@ def assess(
         print(json.dumps(told, indent=1))
     else:
         print_assessment(told, Console())
+
+
+def tune(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Structure files.")],
+    config_path: Annotated[Path, typer.Option("--config", help="Generator configuration (YAML).")],
+    out: Annotated[Path, typer.Option(help="Folder; each trial has its own in it, and is not done again.")],
+    tried: Annotated[
+        list[str] | None,
+        typer.Option("--try", metavar="KEY=VALUE,VALUE", help="Values of a setting; both learning rates by default."),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="So many that Optuna chooses, not the whole grid.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps of each.")] = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="Samples of each.")] = 256,
+    overrides: Overrides = None,
+    workers: Workers = CORES,
+    as_json: AsJson = False,
+) -> None:
+    """Try settings: Fréchet distance against coverage, with the Pareto front."""
+    from dataclasses import asdict
+
+    from searcher.structures.files import read_named
+
+    named = read_named(files)
+    from searcher.generation.training import with_steps
+    from searcher.generation.tuning import RATES, pareto_front, parse_choices
+    from searcher.generation.tuning import tune as try_settings
+    from searcher.loading import load_generator_config
+
+    config = with_steps(load_generator_config(config_path, overrides or []), steps)
+    choices = parse_choices(tried) if tried else RATES
+    out.mkdir(parents=True, exist_ok=True)
+    executor = make_executor(workers)
+    try:
+        found = try_settings(
+            config,
+            named,
+            choices,
+            out,
+            executor,
+            n,
+            trials,
+            lambda trial: note(f"{trial.settings}: Fréchet {trial.frechet:.3g}, coverage {trial.coverage:.3g}"),
+        )
+    finally:
+        executor.close()
+    front = pareto_front(found)
+    from searcher.results.generator_plots import pareto_picture
+
+    (out / "pareto.png").write_bytes(
+        pareto_picture([(t.frechet, t.coverage) for t in found], [found.index(t) for t in front])
+    )
+    if as_json:
+        print(json.dumps({"trials": [asdict(t) for t in found], "front": [asdict(t) for t in front]}, indent=1))
+    else:
+        for trial in front:
+            print(f"Fréchet {trial.frechet:.3g}, coverage {trial.coverage:.3g}: {trial.settings}")

@@ -1,10 +1,11 @@
-"""The commands that make and check potentials: `searcher potential …`."""
+"""The commands that make, check and improve potentials: `searcher potential …`."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import Console
 
 from searcher.commands.options import AsJson
 from searcher.errors import EnvironmentProblem, InputError
@@ -17,27 +18,45 @@ def register(app: typer.Typer) -> None:
     potentials.command("label")(label)
     potentials.command("fit")(fit)
     potentials.command("check")(check)
+    potentials.command("improve")(improve)
 
 
 def label(
     out: Annotated[Path, typer.Option(help="File of labels to write or to go on with (.jsonl).")],
     calculator: Annotated[str, typer.Option(metavar="MODULE:CALLABLE", help="The reference calculator.")],
     arguments: Annotated[str, typer.Option(metavar="JSON", help="Its keyword arguments.")] = "{}",
-    seed: Annotated[int, typer.Option(help="Of the structure set.")] = 1,
+    structures: Annotated[
+        Literal["set", "walks", "small-cells"],
+        typer.Option(
+            "--structures",
+            help="What is labelled: the whole set; what a potential meets on its own walks; cells for DFT.",
+        ),
+    ] = "set",
+    walker: Annotated[Path | None, typer.Option(help="GAP (XML) that walks, for `walks`.")] = None,
+    count: Annotated[int, typer.Option(help="Number of `small-cells`.")] = 60,
+    name: Annotated[str, typer.Option(help="Begins the families' names of `walks` and `small-cells`.")] = "round",
+    seed: Annotated[int, typer.Option(help="Of the structures.")] = 1,
     processes: Annotated[int, typer.Option(help="Worker processes, each with one calculator.")] = 2,
+    retry_failed: Annotated[bool, typer.Option(help="Take up again what the calculator failed at.")] = False,
 ) -> None:
-    """Label a potential's structure set with a reference calculator."""
-    from searcher.structures.potential_release import label_potential_set
+    """Label a potential's structures with a reference calculator; interrupted, the same call goes on."""
+    from searcher.structures.potential_release import label_potential_set, label_small_cells, label_walks
 
-    try:
-        keywords = json.loads(arguments)
-    except json.JSONDecodeError as error:
-        raise InputError(f'`--arguments` is not JSON ({error}); an example is \'{{"model": "7net-mf-0"}}\'') from None
-    print(label_potential_set(seed, calculator, keywords, out, processes))
+    keywords = _keywords(arguments)
+    if structures == "set":
+        print(label_potential_set(seed, calculator, keywords, out, processes))
+    elif structures == "small-cells":
+        print(label_small_cells(seed, name, count, calculator, keywords, out, processes, retry_failed))
+    elif walker is None:
+        raise InputError("`--structures walks` needs `--walker`, the XML file of the GAP that walks")
+    else:
+        print(label_walks(seed, name, walker, calculator, keywords, out, processes))
 
 
 def fit(
-    labels: Annotated[Path, typer.Argument(help="Labels (.jsonl), or frames that were kept (.extxyz.xz).")],
+    labels: Annotated[
+        list[Path], typer.Argument(help="Labels (.jsonl), or frames that were kept (.extxyz.xz); several are joined.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the potential.")],
 ) -> None:
     """Fit a Gaussian approximation potential to labelled frames."""
@@ -50,13 +69,45 @@ def check(
     folder: Annotated[Path, typer.Argument(help="Folder of a potential.")],
     as_json: AsJson = False,
 ) -> None:
-    """Measure a potential on frames that its fit has not seen, and write its model card."""
-    from dataclasses import asdict
-
+    """Measure a potential on frames that its fit has not seen, and write its model card with pictures."""
     from searcher.structures.potential_release import check_potential_set
 
     figures = check_potential_set(folder)
     missed = figures.shortcomings()
-    print(json.dumps(asdict(figures), indent=1) if as_json else folder / "MODEL_CARD.md")
+    record = {"hash": figures.potential_hash, "frames": dict(figures.frames), **figures.summary(), "missed": missed}
+    print(json.dumps(record, indent=1, ensure_ascii=False) if as_json else folder / "MODEL_CARD.md")
     if missed:
         raise EnvironmentProblem("this potential misses what is asked of it:\n" + "\n".join(missed))
+
+
+def improve(
+    run_folder: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A campaign's folder, for example runs/quickstart.")
+    ],
+    calculator: Annotated[
+        str | None, typer.Option(metavar="MODULE:CALLABLE", help="The reference calculator, if not as configured.")
+    ] = None,
+    arguments: Annotated[str | None, typer.Option(metavar="JSON", help="Its keyword arguments.")] = None,
+    structures: Annotated[int | None, typer.Option(help="Candidates that are labelled.")] = None,
+    processes: Annotated[int | None, typer.Option(help="Of the labeller.")] = None,
+) -> None:
+    """Label what a campaign's potential is unsure of, fit anew, and take into use what got nowhere worse."""
+    from searcher.campaign.driver import improve_run
+
+    changes = {
+        "labeller": calculator,
+        "labeller_arguments": None if arguments is None else _keywords(arguments),
+        "structures": structures,
+        "processes": processes,
+    }
+    improve_run(run_folder, {key: value for key, value in changes.items() if value is not None}, Console())
+
+
+def _keywords(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f'`--arguments` is not JSON ({error}); an example is \'{{"model": "7net-mf-0"}}\'') from None
+    if not isinstance(found, dict):
+        raise InputError(f"`--arguments` is {text!r} but must be a JSON object, keyword to value")
+    return found

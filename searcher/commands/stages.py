@@ -82,6 +82,8 @@ def roundtrip(
     square: Annotated[bool, typer.Option("--square", help="Repeat cells towards a square first.")] = False,
     vacuum: Annotated[float | None, typer.Option(help="Cut (or widen) vacuum to so many Å first.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Slices and residual of the worst structure (.png).")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    scheduler: Annotated[str, typer.Option(help="Of a Dask cluster, instead of processes.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Is a grid fine enough? Structures to a grid and back."""
@@ -94,7 +96,7 @@ def roundtrip(
     from searcher.roundtrip import roundtrip as measure
 
     settings = RoundtripSettings(shape, sigma, noise, window, allow_coarse, seed, square, vacuum)
-    result = measure(named, settings)
+    result = measure(named, settings, workers, scheduler)
     for text in result.notes:
         note(text)
     if as_json:

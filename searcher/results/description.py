@@ -9,6 +9,7 @@ import numpy as np
 import spglib
 from ase import Atoms
 
+from searcher.campaign.improvement.versions import potential_at
 from searcher.campaign.ledger import Ledger
 from searcher.campaign.problem import surface_repeat
 from searcher.config import SurfaceSection
@@ -136,7 +137,7 @@ def describe_candidate(
             "kappa": termination.kappa,
         },
         "energy_eV": termination.energy,
-        "potential": ledger.fact("potential"),
+        "potential": potential_at(ledger, candidate.iteration),
         "provenance": {
             "campaign": ledger.fact("name"),
             "arm": candidate.arm,

@@ -159,3 +159,25 @@ def likeness_map(real: np.ndarray, generated: np.ndarray, gamma: np.ndarray | No
     axes.set(xlabel=f"{axes_are} 1", ylabel=f"{axes_are} 2")
     axes.legend(frameon=False)
     return png(figure)
+
+
+def pareto_picture(points: Sequence[tuple[float, float]], front: Sequence[int], farthest: float = 1e6) -> bytes:
+    """Fréchet distance against coverage of several trainings, those that none beats joined.
+
+    Parameters
+    ----------
+    points : sequence of (distance, coverage)
+    front : sequence of int
+        Of the points, by rising distance.
+    farthest : float
+        Points with a larger distance are left out: nothing could be compared.
+    """
+    figure = canvas(5.0, 3.8)
+    axes = figure.add_subplot()
+    finite = np.array([point for point in points if point[0] < farthest]).reshape(-1, 2)
+    axes.scatter(finite[:, 0], finite[:, 1], s=18, color="0.5")
+    best = np.array([points[index] for index in front if points[index][0] < farthest]).reshape(-1, 2)
+    axes.plot(best[:, 0], best[:, 1], marker="o", color=OKABE_ITO[0], label="none beats these")
+    axes.set(xlabel="Fréchet distance", ylabel="coverage")
+    axes.legend(frameon=False)
+    return png(figure)

@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from searcher.campaign.candidate import Candidate, Verdict
+from searcher.campaign.improvement.versions import potential_at
 from searcher.campaign.ledger import Ledger
 from searcher.scoring.thermodynamics import Line
 
@@ -94,7 +95,6 @@ def describe(ledger: Ledger, candidate: Candidate) -> Termination | None:
     area = float(np.linalg.norm(np.cross(atoms.cell[0], atoms.cell[1])))
     n_oxygen = int(np.count_nonzero(atoms.numbers == OXYGEN))
     excess = n_oxygen - 2 * (len(atoms) - n_oxygen)
-    potential = ledger.fact("potential")
     return Termination(
         id=candidate.id,
         arm=candidate.arm,
@@ -109,7 +109,7 @@ def describe(ledger: Ledger, candidate: Candidate) -> Termination | None:
         excess_oxygen_per_area=excess / area,
         area=area,
         line=candidate.line,
-        energy=None if potential is None else ledger.energy(candidate.id, potential),
+        energy=ledger.energy(candidate.id, potential_at(ledger, candidate.iteration)),
         energy_class=candidate.energy_class,
         kappa=finite(candidate.kappa),
         nearest=candidate.nearest,

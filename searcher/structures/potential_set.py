@@ -6,22 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 from ase.build import bulk as ase_bulk
-from ase.constraints import FixAtoms
 
 from searcher.errors import InputError
-from searcher.structures.crystal import Crystal, OrientedCrystal, orient
-from searcher.structures.terminations import (
-    OXYGEN,
-    Termination,
-    enumerate_terminations,
-    planes_between,
-    repeat_distance,
-    termination_atoms,
-)
-
-FACETS = ("001", "100", "101", "110", "111")
-VACUUM = 11.0  # Å; beyond twice the reach of the reference model's first message-passing layer
-INSERTION_FLOORS = {"metal": 2.1, "mixed": 1.55, "oxygen": 1.25}  # Å: clumsy, yet where a learned labeller holds
+from searcher.structures.crystal import Crystal, orient
+from searcher.structures.distorted_slabs import FACETS, changed_composition, random_insertion, thin_slab
+from searcher.structures.terminations import enumerate_terminations
 
 
 @dataclass(frozen=True)
@@ -154,9 +143,9 @@ def _slabs(
     kinds = [(oriented, termination) for oriented, _ in cuts for termination in enumerate_terminations(oriented)]
     for index in range(count):
         oriented, termination = kinds[index % len(kinds)]
-        atoms = _thin_slab(oriented, termination, rng)
+        atoms = _repeated_now_and_then(thin_slab(oriented, termination, rng), rng)
         if index >= len(kinds):
-            atoms = _changed_composition(atoms, crystal.metal, rng)
+            atoms = changed_composition(atoms, crystal.metal, rng)
             atoms.set_cell(atoms.cell * (1 + rng.uniform(-0.015, 0.015)), scale_atoms=True)
             _rattle(atoms, float(rng.uniform(0.03, widest)), rng)
         family = f"slab-{termination.label}-{index // len(kinds)}"
@@ -168,7 +157,8 @@ def _hot_slabs(crystal: Crystal, count: int, rng: np.random.Generator) -> Iterat
     kinds = [(one, termination) for one in oriented for termination in enumerate_terminations(one)]
     for index in range(count):
         one, termination = kinds[int(rng.integers(len(kinds)))]
-        atoms = _changed_composition(_thin_slab(one, termination, rng), crystal.metal, rng)
+        slab = _repeated_now_and_then(thin_slab(one, termination, rng), rng)
+        atoms = changed_composition(slab, crystal.metal, rng)
         yield _dynamics(atoms, "slab", f"slab-hot-{index}", float(rng.uniform(300, 1500)), rng)
 
 
@@ -181,98 +171,10 @@ def _insertions(
         yield _task(atoms, "insertion", f"{name}-{index}", protocol="relax", steps=30, snapshots=7)
 
 
-def random_insertion(oriented: OrientedCrystal, rng: np.random.Generator) -> Atoms:
-    """A frozen stoichiometric slab of at least 5.5 Å with one repeat's metal and 1–3 O per metal strewn above it.
-
-    The lateral cell is doubled along its shorter side unless it is larger than 25 Å² already.
-    """
-    stoichiometric = next(t for t in enumerate_terminations(oriented) if t.name == "stoichiometric")
-    repeat = repeat_distance(oriented)
-    thickness = repeat * np.ceil(5.5 / repeat)
-    height = stoichiometric.height
-    numbers, positions = termination_atoms(oriented, stoichiometric, height - thickness, height)
-    _, added = termination_atoms(oriented, stoichiometric, height, height + repeat)
-    slab = _boxed(oriented, numbers, positions, room=repeat + 2.5)
-    copies = 1 if oriented.area > 25 else 2
-    slab = slab.repeat((1, copies, 1))
-    metal_count = max(1, round(len(added) / 3)) * copies
-    oxygen_count = int(rng.integers(metal_count, 3 * metal_count + 1))
-    top = float(slab.positions[:, 2].max())
-    grown = slab.copy()
-    for symbol in [oriented.crystal.metal] * metal_count + ["O"] * oxygen_count:
-        grown = _drop_in(grown, symbol, (top + 0.4, top + repeat + 1.6), rng)
-    grown.set_constraint(FixAtoms(indices=range(len(slab))))
-    return grown
-
-
-def _drop_in(atoms: Atoms, symbol: str, heights: tuple[float, float], rng: np.random.Generator) -> Atoms:
-    """Add one atom at a random place above the minimum distances; the best of 200 places if none is."""
-    best, best_room = np.zeros(3), -np.inf
-    lengths = atoms.cell.lengths()[:2]
-    floor = np.array([_insertion_floor(symbol, other) for other in atoms.get_chemical_symbols()])
-    for _ in range(200):
-        place = np.array([*(rng.uniform(0, 1, 2) * lengths), rng.uniform(*heights)])
-        difference = atoms.positions - place
-        difference[:, :2] -= lengths * np.round(difference[:, :2] / lengths)
-        room = float(np.min(np.linalg.norm(difference, axis=1) - floor))
-        if room > best_room:
-            best, best_room = place, room
-        if room >= 0:
-            break
-    return atoms + Atoms([symbol], [best])
-
-
-def _insertion_floor(one: str, two: str) -> float:
-    oxygens = (one == "O") + (two == "O")
-    return INSERTION_FLOORS[("metal", "mixed", "oxygen")[oxygens]]
-
-
-def _thin_slab(oriented: OrientedCrystal, termination: Termination, rng: np.random.Generator) -> Atoms:
-    """A slab of 18–40 atoms with the termination on top and any cut at the bottom."""
-    repeat = repeat_distance(oriented)
-    bottoms = planes_between(oriented, -0.1, repeat - 0.1)
-    bottom = bottoms[int(rng.integers(len(bottoms)))].z - 0.2
-    layers = 1
-    while True:
-        top = termination.height + layers * repeat
-        numbers, positions = termination_atoms(oriented, termination, bottom, top)
-        if len(numbers) >= 18:
-            break
-        layers += 1
-    slab = _boxed(oriented, numbers, positions, room=0.0)
+def _repeated_now_and_then(slab: Atoms, rng: np.random.Generator) -> Atoms:
     if len(slab) <= 20 and rng.uniform() < 0.25:
-        slab = slab.repeat((1, 2, 1) if rng.uniform() < 0.5 else (2, 1, 1))
+        return slab.repeat((1, 2, 1) if rng.uniform() < 0.5 else (2, 1, 1))
     return slab
-
-
-def _boxed(oriented: OrientedCrystal, numbers: np.ndarray, positions: np.ndarray, room: float) -> Atoms:
-    """A slab in a periodic box with half of the vacuum below it, and `room` in Å for more atoms."""
-    low, high = positions[:, 2].min(), positions[:, 2].max()
-    cell = [*oriented.lengths, high - low + room + VACUUM]
-    return Atoms(numbers, positions - [0, 0, low - VACUUM / 2], cell=cell, pbc=True)
-
-
-def _changed_composition(atoms: Atoms, metal: str, rng: np.random.Generator) -> Atoms:
-    """Up to four O more or fewer, and now and then a metal adatom or vacancy, near either face."""
-    atoms = atoms.copy()
-    for _ in range(int(rng.integers(0, 5))):
-        _change(atoms, "O", rng)
-    if rng.uniform() < 0.2:
-        _change(atoms, metal, rng)
-    return atoms
-
-
-def _change(atoms: Atoms, symbol: str, rng: np.random.Generator) -> None:
-    low, high = atoms.positions[:, 2].min(), atoms.positions[:, 2].max()
-    is_oxygen = atoms.numbers == OXYGEN
-    near_face = (atoms.positions[:, 2] < low + 2.5) | (atoms.positions[:, 2] > high - 2.5)
-    candidates = np.flatnonzero(near_face & (is_oxygen == (symbol == "O")))
-    if rng.uniform() < 0.5 and len(candidates) > 1:
-        del atoms[int(rng.choice(candidates))]
-        return
-    at_top = rng.uniform() < 0.5
-    heights = (high + 0.6, high + 2.0) if at_top else (low - 2.0, low - 0.6)
-    atoms += _drop_in(atoms, symbol, heights, rng)[-1:]
 
 
 def _dynamics(atoms: Atoms, config_type: str, family: str, temperature: float, rng: np.random.Generator) -> Atoms:
@@ -297,23 +199,3 @@ def _strain(atoms: Atoms, reach: float, rng: np.random.Generator) -> None:
 
 def _rattle(atoms: Atoms, width: float, rng: np.random.Generator) -> None:
     atoms.positions += rng.normal(0.0, width, (len(atoms), 3)) if width else 0.0
-
-
-def symmetric_slabs(crystal: Crystal, facet: str = "110", repeats: int = 5) -> dict[str, Atoms]:
-    """Slabs with two equal faces, inverted through a metal atom, by the name of their termination.
-
-    Parameters
-    ----------
-    repeats : int
-        Metal planes of (110); other facets have about as many repeats.
-    """
-    oriented = orient(crystal, facet)
-    repeat = repeat_distance(oriented)
-    slabs = {}
-    for termination in enumerate_terminations(oriented):
-        height = termination.height
-        while 2 * height < (repeats - 1) * repeat:
-            height += repeat
-        numbers, positions = termination_atoms(oriented, termination, -height, height)
-        slabs[termination.name] = _boxed(oriented, numbers, positions, room=0.0)
-    return slabs

@@ -16,13 +16,18 @@ SHORT = {
     "backmapping.py": ["--copies", "0", "--calls", "2", "--slabs", "12"],
     "novelty.py": ["--known", "300", "--queries", "4", "--checked", "1", "--slabs", "2"],
     "report.py": ["--accepted", "20"],
+    "scale.py": ["--candidates", "40", "--measured", "10", "--folder", "{out}"],
     "driver_overhead.py": ["tests/configs/tiny.yaml", "--set", "runs={out}"],
     "record_proposals.py": [GAP, "--count", "2", "--out", "{out}/proposals.extxyz.xz"],
     "basin_hopping.py": ["--out", "{out}", "--only", "110-delocalized", "--hops", "4"],
     "early_stopping.py": [GAP, "--limit", "2", "--out", "{out}", "--runs", "{out}/runs"],
     "relaxation.py": [GAP, "--limit", "2", "--out", "{out}"],
+    "training_speed.py": ["--shape", "8", "8", "8", "--rounds", "1", "--steps", "1", "--batch", "4"],
 }
-ELSEWHERE = {"generator_quality.py", "usual_inversion.py", "recorded_paths.py", "prepared.py"}
+ELSEWHERE = {
+    *("generator_quality.py", "generator_ablation.py", "generator_fidelity.py", "generator_measures.py"),
+    *("usual_inversion.py", "recorded_paths.py", "prepared.py"),
+}
 """tested below, or a part of another"""
 
 
@@ -64,6 +69,23 @@ def test_generator_quality_of_weights_trained_in_seconds(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_ablation_and_fidelity_of_generators_trained_in_seconds(tmp_path):
+    config, data = ROOT / "tests/configs/tiny.yaml", tmp_path / "data.extxyz.xz"
+    run("-m", "searcher.cli", "run", str(config), "--set", f"runs={tmp_path}", cwd=ROOT)
+    run("-m", "searcher.cli", "dataset", str(tmp_path / "tiny"), "--out", str(data), cwd=ROOT)
+    grid = ["--shape", "8", "8", "8"]
+    command = [str(BENCHMARKS / "generator_ablation.py"), str(data), "--work", str(tmp_path / "ablation")]
+    command += ["--steps", "2", "--samples", "16", "--seeds", "1", "--rows", "published layout", "default", *grid]
+    told = run(*command, cwd=ROOT)
+    assert "| published layout |" in told and "| default |" in told
+    assert run(*command, cwd=ROOT) == told  # nothing is trained again
+    fidelity = [str(BENCHMARKS / "generator_fidelity.py"), str(data), "--work", str(tmp_path / "fidelity")]
+    fidelity += ["--steps", "2", "--samples", "16", "--set", "data.shape=[8, 8, 8]", "--set", "data.allow_coarse=true"]
+    assert '"decoded, at least 0.9"' in run(*fidelity, cwd=ROOT)
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_search_yield_runs_resumes_and_prints_its_table(tmp_path):
     arms = ["gan", "random_oxygen", "moves", "hopping", "ase_hopping", *(["agox_random"] if AGOX else [])]
@@ -77,3 +99,8 @@ def test_search_yield_runs_resumes_and_prints_its_table(tmp_path):
     page = (tmp_path / "out" / "search-yield-A-tiny.md").read_text(encoding="utf-8")
     assert all(f"| {arm} | 1 |" in page for arm in arms)
     assert (tmp_path / "out" / "pictures" / "search-yield-A-tiny.svg").is_file()
+    (potential,) = (path.parent for path in tmp_path.glob("*/A"))
+    origin = potential / "A" / "tiny" / "moves" / "seed-1" / "campaign"
+    going_on = ["-m", "benchmarks.search_yield", "continue", str(origin), *common[:4], "--calls", "60"]
+    table = run(*going_on, "--arms", "gan", "moves-relocating", cwd=ROOT)
+    assert "| gan | gan |" in table and "| moves-relocating | moves |" in table

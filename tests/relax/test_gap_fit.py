@@ -65,14 +65,19 @@ def test_the_hash_of_data_follows_labels(analytic: Calculator) -> None:
 
 def test_names_lose_their_time_stamp(tmp_path: Path) -> None:
     label = "GAP_2026_1_2_0_3_4_5_678"
-    (tmp_path / f"gap.xml.sparseX.{label}1").write_bytes(b"1.0\n")
+    written = b"1.23456789012345678901e-01\n"
+    (tmp_path / f"gap.xml.sparseX.{label}1").write_bytes(written)
     (tmp_path / "gap.xml").write_text(
-        f'<{label}><c sparseX_filename="gap.xml.sparseX.{label}1"/><command_line>x</command_line></{label}>'
+        f'<{label}><c sparseX_filename="gap.xml.sparseX.{label}1" md5="{hashlib.md5(written).hexdigest()}"/>'
+        f"<command_line>x</command_line></{label}>"
     )
     files = rename_by_content(tmp_path / "gap.xml")
-    content_hash = hashlib.sha256(b"1.0\n").hexdigest()[:16]
+    kept = b"1.23456789012e-01\n"
+    content_hash = hashlib.sha256(kept).hexdigest()[:16]
     assert list(files) == ["gap.xml", f"gap.xml.sparseX.{content_hash}"]
     assert b"2026" not in files["gap.xml"]
+    assert files[f"gap.xml.sparseX.{content_hash}"] == kept
+    assert hashlib.md5(kept).hexdigest().encode() in files["gap.xml"]
 
 
 def test_the_core_is_repulsive_and_ends_smoothly() -> None:

@@ -12,14 +12,15 @@ from relax.gap_fit import hold_out
 from relax.labelling import ENERGY_KEY, FORCES_KEY
 from relax.model_card import write_model_card
 from relax.potential import CountingCalculator, PotentialError, PotentialSpec
-from relax.potential_check import PotentialFigures, check
+from relax.potential_check import check
+from relax.potential_figures import PotentialFigures, worsened
 from relax.surface_figures import read_surface_figures, surface_figures, write_surface_figures
 from searcher.structures.crystal import Crystal
-from searcher.structures.potential_set import symmetric_slabs
+from searcher.structures.faces import symmetric_slabs
 
 
-def _slabs(a: float, c: float, u: float) -> dict[str, Atoms]:
-    return symmetric_slabs(Crystal("Ru", a, c, u), repeats=2)
+def _slabs(a: float, c: float, u: float) -> dict[str, dict[str, Atoms]]:
+    return {"110": symmetric_slabs(Crystal("Ru", a, c, u), thickness=3.0)}
 
 
 def _labelled_slabs(calculator: CountingCalculator) -> list[Atoms]:
@@ -28,8 +29,8 @@ def _labelled_slabs(calculator: CountingCalculator) -> list[Atoms]:
         measured = frame.copy()
         measured.calc = calculator
         frame.info = {
-            "config_type": "slab",
-            "family": f"slab-{index}",
+            "config_type": "thermal",
+            "family": f"made-thermal-110-O-rich-{index}",
             ENERGY_KEY: measured.get_potential_energy(),
         }
         frame.arrays[FORCES_KEY] = measured.get_forces(apply_constraint=False)
@@ -51,7 +52,7 @@ def test_a_potential_agrees_with_itself(judged: tuple[PotentialFigures, list[Ato
     figures, _ = judged
     # the same arithmetic on both sides
     assert figures.energy_rmse["surfaces"] == pytest.approx(0.0, abs=1e-12)
-    assert figures.force_rmse["slab"] == pytest.approx(0.0, abs=1e-12)
+    assert figures.force_rmse["thermal 110"] == pytest.approx(0.0, abs=1e-12)
     assert all(figures.repulsive.values())
     assert (figures.survived, figures.proposals) == (1, 1)
     # the processor's speed is not this test's concern
@@ -60,10 +61,15 @@ def test_a_potential_agrees_with_itself(judged: tuple[PotentialFigures, list[Ato
 
 def test_what_is_missed_is_named_with_its_limit(judged: tuple[PotentialFigures, list[Atoms]], tmp_path: Path) -> None:
     figures, frames = judged
-    worse = replace(figures, energy_rmse={"surfaces": 0.02, "slab": 0.02}, megabytes=20.0, milliseconds_per_atom=1.0)
+    errors = dict.fromkeys(figures.energy_rmse, 0.02)
+    worse = replace(figures, energy_rmse=errors, megabytes=20.0, milliseconds_per_atom=1.0)
     missed = worse.shortcomings()
-    assert len(missed) == 2
-    assert "20, asked for at most 15" in missed[0]
+    assert [line.split(":")[0] for line in missed] == [
+        "energy error, thermal, meV/atom",
+        "energy error, thermal 110, meV/atom",
+        "size, MB",
+    ]
+    assert "20, asked for at most 15" in missed[2]
     write_model_card(worse, frames, frames[:1], tmp_path / "MODEL_CARD.md")
     card = (tmp_path / "MODEL_CARD.md").read_text()
     assert figures.potential_hash in card
@@ -71,7 +77,7 @@ def test_what_is_missed_is_named_with_its_limit(judged: tuple[PotentialFigures, 
 
 
 def test_crossovers_follow_from_the_two_surface_energies(judged: tuple[PotentialFigures, list[Atoms]]) -> None:
-    surfaces = judged[0].surfaces
+    surfaces = judged[0].surfaces.facets["110"]
     at = surfaces.crossover("stoichiometric", "O-rich")
 
     def gamma(name: str) -> float:
@@ -80,6 +86,23 @@ def test_crossovers_follow_from_the_two_surface_energies(judged: tuple[Potential
     assert gamma("stoichiometric") == pytest.approx(gamma("O-rich"), abs=1e-12)
     with pytest.raises(PotentialError, match="more oxygen"):
         surfaces.crossover("O-rich", "stoichiometric")
+
+
+def test_worse_is_what_exceeds_the_noise_of_a_fit(judged: tuple[PotentialFigures, list[Atoms]]) -> None:
+    figures, _ = judged
+    assert worsened(figures, figures) == []
+    before = replace(figures, energy_rmse={"thermal": 0.010}, force_rmse={"thermal": 0.2})
+    assert worsened(before, replace(before, energy_rmse={"thermal": 0.0109})) == []
+    (line,) = worsened(before, replace(before, energy_rmse={"thermal": 0.0112}))
+    assert line.startswith("energy thermal, meV/atom: 10 before")
+    facet = figures.surfaces.facets["110"]
+    higher = replace(facet, gamma={**facet.gamma, "O-rich": facet.gamma["O-rich"] + 0.002})
+    lost = replace(facet, gamma={**facet.gamma, "O-rich": np.nan})
+    for changed in (higher, lost):
+        surfaces = replace(figures.surfaces, facets={"110": changed})
+        assert any("γ 110 O-rich" in line for line in worsened(figures, replace(figures, surfaces=surfaces)))
+    hole = {**figures.repulsive, "O-O": False}
+    assert worsened(figures, replace(figures, repulsive=hole)) == ["hole O-O: 0 before, 1 after"]
 
 
 def test_surface_figures_survive_their_file(judged: tuple[PotentialFigures, list[Atoms]], tmp_path: Path) -> None:

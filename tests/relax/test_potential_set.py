@@ -8,7 +8,9 @@ import pytest
 from relax.labelling import LabelLimits, too_close
 from searcher.errors import InputError
 from searcher.structures.crystal import Crystal, orient
-from searcher.structures.potential_set import SetSizes, build_potential_set, random_insertion, symmetric_slabs
+from searcher.structures.distorted_slabs import random_insertion
+from searcher.structures.faces import symmetric_slabs
+from searcher.structures.potential_set import SetSizes, build_potential_set
 
 SMALL = SetSizes(bulk=6, bulk_hot=1, metal=4, slab=20, slab_hot=2, wild_slab=2, insertions=2, other_insertions=1)
 

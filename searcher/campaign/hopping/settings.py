@@ -26,6 +26,7 @@ class BasinHoppingSettings:
     temperature : float
         Of the Metropolis decision in K.
     moves : "delocalized" or "cartesian"
+        Displacements along combined stretches of bonds, or of every atom by itself.
     step_length : float
         Largest Cartesian component of a displacement in Å.
     mode_fraction : float

@@ -45,6 +45,18 @@ def test_moves_begin_at_what_is_known_and_pass_the_same_gates(tmp_path):
         campaign.close()
 
 
+def test_proposals_within_reach_of_the_known_are_not_relaxed(tmp_path):
+    # κ never exceeds √2 = 19 × 0.075: everything is within reach
+    far = MOVES.replace("oversampling: 10", "oversampling: 10, reach: 20")
+    campaign = opened(tiny(tmp_path, f"arms=[{far}]", "budget.iterations=1", "budget.force_calls_per_iteration=36"))
+    try:
+        run_campaign(campaign, Console(quiet=True), lambda campaign, iteration: None)
+        valid = campaign.ledger.candidates(arm="moves", reached=Gate.VALID)
+        assert valid and {c.reason for c in valid} == {"known_basin"}
+    finally:
+        campaign.close()
+
+
 def test_an_arm_that_begins_later_leaves_its_calls_to_the_others(tmp_path):
     campaign = opened(tiny(tmp_path, f"arms=[{GAN}, {RANDOM}]"))
     try:

@@ -221,6 +221,11 @@ def test_retention_keeps_what_resuming_needs_and_removes_the_rest(tmp_path):
     assert run(sparing) == everything
     use = {name: disk_use(tmp_path / name / "tiny") for name in ("all", "last")}
     assert use["last"]["grids"] == use["last"]["checkpoints"] == 0 < use["last"]["weights"] < use["all"]["weights"]
+    assert use["all"]["grids"] > 0 and use["all"]["checkpoints"] > 0 and use["all"]["potentials"] > 0
+    folder = tmp_path / "all" / "tiny"
+    ledger = sum(path.stat().st_size for path in folder.glob("campaign.*") if path.name != "campaign.yaml")
+    assert use["all"]["ledger"] == ledger
+    assert use["all"]["total"] == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert run(tiny(tmp_path / "last", "budget.iterations=3")) != everything
 
 

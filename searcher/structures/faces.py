@@ -1,0 +1,63 @@
+"""Symmetric slabs whose surface energies decide about a potential.
+
+Workers that measure a potential import this module: nothing heavy stands here.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from relax.labelling import build_from_import_path
+from relax.surface_figures import SurfaceFigures, surface_figures
+from searcher.structures.crystal import Crystal, orient
+from searcher.structures.distorted_slabs import FACETS, boxed
+from searcher.structures.terminations import enumerate_terminations, repeat_distance, termination_atoms
+
+
+def known_faces(crystal: Crystal) -> dict[str, dict[str, Atoms]]:
+    """Symmetric slabs whose γ decides about a potential: all of (110), the stoichiometric ones of the other facets."""
+    faces = {facet: symmetric_slabs(crystal, facet) for facet in FACETS}
+    return {
+        facet: {name: slab for name, slab in slabs.items() if facet == "110" or name.startswith("stoichiometric")}
+        for facet, slabs in faces.items()
+    }
+
+
+def symmetric_slabs(crystal: Crystal, facet: str = "110", thickness: float = 12.5) -> dict[str, Atoms]:
+    """Slabs with two equal faces, inverted through a metal atom, by the name of their termination.
+
+    Parameters
+    ----------
+    thickness : float
+        Å from the lowest to the highest metal plane, at least.
+    """
+    oriented = orient(crystal, facet)
+    repeat = repeat_distance(oriented)
+    least = np.ceil(thickness / repeat) * repeat
+    slabs = {}
+    for termination in enumerate_terminations(oriented):
+        height = termination.height
+        while 2 * height < least:
+            height += repeat
+        numbers, positions = termination_atoms(oriented, termination, -height, height)
+        slabs[termination.name] = boxed(oriented, numbers, positions, room=0.0)
+    return slabs
+
+
+def known_faces_of_lattice(metal: str, a: float, c: float, u: float) -> dict[str, dict[str, Atoms]]:
+    """`known_faces` for `relax.surface_figures`."""
+    return known_faces(Crystal(metal, a, c, u))
+
+
+def labeller_faces(import_path: str, arguments: Mapping[str, Any], crystal: Crystal, facet: str) -> SurfaceFigures:
+    """What a labeller says of the crystal and all terminations of one facet. Builds it in this process."""
+    calculator = build_from_import_path(import_path, arguments)
+    return surface_figures(calculator, import_path, crystal.bulk(), partial(faces_of_lattice, crystal.metal, facet))
+
+
+def faces_of_lattice(metal: str, facet: str, a: float, c: float, u: float) -> dict[str, dict[str, Atoms]]:
+    """Symmetric slabs of a facet's terminations, for `relax.surface_figures`."""
+    return {facet: symmetric_slabs(Crystal(metal, a, c, u), facet)}
