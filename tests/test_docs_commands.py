@@ -37,6 +37,7 @@ ELSEWHERE = {
     "potential fit": "tests/relax/test_gap_fit.py",
     "potential check": "tests/relax/test_potential_check.py",
     "potential label": "tests/relax/test_labelling.py",
+    "potential improve": "tests/searcher/campaign/test_improving.py",
     "repair": "tests/faults/test_damage.py",
     "unlock": "tests/searcher/campaign/test_resuming.py",
 }
