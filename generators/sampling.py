@@ -1,5 +1,6 @@
 """A trained generator to draw from: grids under conditions, with the cell's lengths where it emits them."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,16 @@ class Sampler:
                     logits[start : start + len(part)] = made.lattice.cpu()
         lengths = None if logits is None or self.scale is None else self.scale.lengths(torch.sigmoid(logits))
         return Drawn(grids, rows, lengths)
+
+    def path(self, n: int, rng: np.random.Generator) -> Tensor:
+        r"""Grids (n, n_species, \*shape) of `n` samples whose noise moves along a quarter circle, same conditions."""
+        rows = self._condition_rows(1, {}, rng).expand(n, -1).to(self.device)
+        random = torch.Generator(self.device).manual_seed(int(rng.integers(SEED_LIMIT)))
+        first, second = torch.randn(2, self.settings.latent, generator=random, device=self.device)
+        angles = torch.linspace(0.0, math.pi / 2, n, device=self.device)[:, None]
+        with torch.inference_mode():
+            grids: Tensor = self.network(torch.cos(angles) * first + torch.sin(angles) * second, rows)
+        return grids.cpu()
 
     def _condition_rows(self, n: int, condition: Condition, rng: np.random.Generator) -> Tensor:
         specs = self.settings.conditions

@@ -3,8 +3,11 @@
     python -m benchmarks.search_yield run --table A --work runs/search-yield --agox runs/agox
     python -m benchmarks.search_yield tables --table A --work runs/search-yield --out docs/benchmarks
 
+    python -m benchmarks.search_yield continue RUN --cells 110-1x2 --arms moves gan gan-hot --calls 700
+
 `run` searches what is not there yet, cell by cell, arm by arm and seed by seed, and goes on where it was interrupted;
-`tables` judges what is there. Several `run`s with different cells, arms or seeds may share a work folder.
+`tables` judges what is there. Several `run`s with different cells, arms or seeds may share a work folder. `continue`
+lets variants go on for one iteration each from the archive of a finished campaign, to compare them at equal knowledge.
 """
 
 import argparse
@@ -14,6 +17,7 @@ from pathlib import Path
 from benchmarks.search_yield import external_arms, hopping_arms
 from benchmarks.search_yield.campaign_arms import donated_weights, run_campaign_arm
 from benchmarks.search_yield.cells import CELLS, TINY, Cell, campaign_settings, configuration, merged
+from benchmarks.search_yield.continuing import continued, header, rows
 from benchmarks.search_yield.frame import open_frame
 from benchmarks.search_yield.records import ArmRun, read_run, read_runs, write_run
 from benchmarks.search_yield.report import write_report
@@ -82,6 +86,17 @@ def _tables(arguments: argparse.Namespace) -> None:
                 write_report(frame, own, arguments.table, arguments.out)
 
 
+def _continue(arguments: argparse.Namespace) -> None:
+    (cell,) = _cells(arguments.cells)
+    work = of_potential(cell, arguments.work)
+    print(header())
+    for arm in arguments.arms:
+        folder = work / "continued" / f"{arguments.origin.parent.parent.name}-{arguments.table}" / arm
+        folder.mkdir(parents=True, exist_ok=True)
+        found = continued(arguments.origin, cell, arguments.table, 1, arguments.calls, variant(arm), folder)
+        print("\n".join(rows(arm, found)), flush=True)
+
+
 def _cells(names: list[str]) -> list[Cell]:
     return [TINY if name == TINY.name else CELLS[name] for name in names]
 
@@ -89,14 +104,20 @@ def _cells(names: list[str]) -> list[Cell]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    for name, action, arms in (("run", _run, COMPARED), ("tables", _tables, ALL_ARMS)):
+    for name, action, arms in (
+        ("run", _run, COMPARED),
+        ("tables", _tables, ALL_ARMS),
+        ("continue", _continue, VARIANTS),
+    ):
         command = commands.add_parser(name)
         command.set_defaults(action=action)
         command.add_argument("--table", choices=("A", "B"), default="A")
         command.add_argument("--work", type=Path, default=Path("runs/search-yield"))
         command.add_argument("--cells", nargs="+", choices=(*CELLS, TINY.name), default=list(CELLS))
         command.add_argument("--arms", nargs="+", choices=ALL_ARMS, default=list(arms), metavar="ARM")
-    run, tables = commands.choices["run"], commands.choices["tables"]
+    run, tables, going_on = (commands.choices[name] for name in ("run", "tables", "continue"))
+    going_on.add_argument("origin", type=Path, metavar="RUN", help="folder of a finished campaign on that cell")
+    going_on.add_argument("--calls", type=int, default=700, help="force calls of the one iteration")
     run.add_argument("--seeds", nargs="+", type=int, help="default: as many as the cell asks for")
     run.add_argument("--calls", type=int, help="budget of force calls; default: the cell's")
     tables.add_argument("--calls", type=int, help="judge what was found by so many calls; default: by the whole budget")

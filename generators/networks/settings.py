@@ -131,6 +131,11 @@ class NetworkSettings:
             raise ValueError(f"`information` is {self.information} but must lie in 0 to `latent`, {self.latent}")
         if self.condition_head and not self.conditions:
             raise ValueError("`condition_head` is true but there are no `conditions` to tell")
+        if self.condition_head and self.critic_condition != "projection":
+            raise ValueError(
+                f"`condition_head` needs `critic_condition` projection, not {self.critic_condition!r}: features that "
+                "were told the conditions say nothing of the grid"
+            )
         if self.packing > 1 and (self.lattice or self.condition_head or self.information):
             raise ValueError(
                 f"`packing` is {self.packing} but must be 1 with `lattice`, `condition_head` or `information`, "

@@ -197,6 +197,7 @@ class Trainer:
             made = self.state.averaged(noise, real.conditions).float()
         figures = examine(real.grids, made, lambda grids: critic(grids, real.conditions))
         critic.train()
+        figures["loss_ratio"] = abs(metrics["critic_loss"]) / max(abs(metrics["generator_loss"]), 1e-12)
         findings = self.watch.judge(
             self.state.step, {**figures, **{k: v for k, v in metrics.items() if k not in figures}}
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 from ase import Atoms
 
 from searcher.campaign.campaign import Campaign
-from searcher.campaign.candidate import Candidate, Verdict
+from searcher.campaign.candidate import Candidate, Gate, Verdict
 from searcher.campaign.ledger import Ledger
 from searcher.campaign.preparation import add_references
 from searcher.campaign.problem import SurfaceProblem
@@ -20,7 +20,8 @@ ARCHIVE = "archive"
 def inherit(campaign: Campaign, problem: SurfaceProblem) -> int:
     """Write another campaign's minima to the ledger as references; the caller holds the transaction.
 
-    What it accepted, and what it was given to learn from, is learned from; seeds by construction are the fork's own.
+    What it accepted (or what was new, as `training.learned` says) is learned from, and so is what it was given to learn
+    from; seeds by construction are the fork's own.
 
     Returns
     -------
@@ -39,9 +40,10 @@ def inherit(campaign: Campaign, problem: SurfaceProblem) -> int:
     if ledger.fact("uid") != origin["uid"]:
         raise StorageError(f"`{origin['folder']}` is not the campaign that this one was forked from")
     minima = [c for c in ledger.candidates() if is_known(c) and c.arm != "seed"]
+    everything_new = campaign.config.training.learned == "novel"
     for arm, chosen in (
-        (INHERITED, [c for c in minima if _learned(c)]),
-        (ARCHIVE, [c for c in minima if not _learned(c)]),
+        (INHERITED, [c for c in minima if _learned(c, everything_new)]),
+        (ARCHIVE, [c for c in minima if not _learned(c, everything_new)]),
     ):
         structures = [ledger.structure(str(c.relaxed)) for c in chosen]
         energies = [ledger.measured_energy(c.id, campaign.potential_hash) for c in chosen]
@@ -50,8 +52,9 @@ def inherit(campaign: Campaign, problem: SurfaceProblem) -> int:
     return len(minima)
 
 
-def _learned(candidate: Candidate) -> bool:
-    return candidate.verdict == Verdict.ACCEPTED or candidate.arm in ALWAYS_LEARNED
+def _learned(candidate: Candidate, everything_new: bool) -> bool:
+    chosen = candidate.verdict == Verdict.ACCEPTED or (everything_new and candidate.passed >= Gate.NOVEL)
+    return chosen or candidate.arm in ALWAYS_LEARNED
 
 
 def _path(ledger: Ledger, candidate: Candidate) -> list[tuple[int, Atoms, float]]:

@@ -19,7 +19,8 @@ from generators.proposal import TrainingRecord
 from generators.sampling import Drawn, Sampler
 from generators.template import Template
 from generators.training.dataset import StructureDataset
-from generators.training.evaluation import as_record, compare_property, evaluate
+from generators.training.evaluation import as_record, compare_property, evaluate, smoothness
+from generators.training.health import coarse_features
 from generators.training.likeness import nearest_by_similarity
 from searcher.campaign.executor import Executor
 from searcher.campaign.fingerprints import Fingerprints
@@ -33,6 +34,7 @@ from searcher.scoring.novelty import KnownSet
 LEAST = 12
 """Structures of each kind without which no distribution can be spoken of."""
 SHOWN = 6
+PATH_STEPS = 16
 OXYGEN = 8
 COUNTED = ("n_oxygen", "n_metal")
 
@@ -60,6 +62,7 @@ def assess(
     -------
     dict
         ``decoded`` share, ``reasons`` of the others, ``metrics`` and ``atoms`` as ``{"value", "floor"}`` by name,
+        ``smoothness``: largest over mean step of the grids along an even path of the noise,
         ``similarity`` to the nearest training grid (median and largest), ``kappa`` to the nearest training structure,
         ``followed``: share of samples with the counts that were asked for.
 
@@ -77,6 +80,7 @@ def assess(
         "samples": n,
         "similarity": {"median": float(similarity.median()), "largest": float(similarity.max())},
     }
+    told["smoothness"] = smoothness(coarse_features(sampler.path(PATH_STEPS, rng)))
     if out is not None:
         _draw_grids(out, sampler, drawn, training[index], similarity)
     if sampler.view.kind == "slice":

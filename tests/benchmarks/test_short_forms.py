@@ -99,3 +99,8 @@ def test_search_yield_runs_resumes_and_prints_its_table(tmp_path):
     page = (tmp_path / "out" / "search-yield-A-tiny.md").read_text(encoding="utf-8")
     assert all(f"| {arm} | 1 |" in page for arm in arms)
     assert (tmp_path / "out" / "pictures" / "search-yield-A-tiny.svg").is_file()
+    (potential,) = (path.parent for path in tmp_path.glob("*/A"))
+    origin = potential / "A" / "tiny" / "moves" / "seed-1" / "campaign"
+    going_on = ["-m", "benchmarks.search_yield", "continue", str(origin), *common[:4], "--calls", "60"]
+    table = run(*going_on, "--arms", "gan", "moves-relocating", cwd=ROOT)
+    assert "| gan | gan |" in table and "| moves-relocating | moves |" in table

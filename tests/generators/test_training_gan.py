@@ -153,6 +153,8 @@ def test_weights_that_describe_themselves_are_sampled(tmp_path: Path) -> None:
     assert torch.equal(
         sampler.draw(4, {}, np.random.default_rng(1)).grids, trained.sample_grids(4, {}, np.random.default_rng(1))[0]
     )
+    way = sampler.path(5, np.random.default_rng(0))
+    assert way.shape == (5, 2, 8, 8, 8) and not torch.equal(way[0], way[4])
     with pytest.raises(WeightsError, match="template"):
         described_sampler(tmp_path / WEIGHTS_NAME)
 
