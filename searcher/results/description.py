@@ -9,7 +9,6 @@ import numpy as np
 import spglib
 from ase import Atoms
 
-from searcher.campaign.improvement.versions import potential_at
 from searcher.campaign.ledger import Ledger
 from searcher.campaign.problem import surface_repeat
 from searcher.config import SurfaceSection
@@ -137,7 +136,7 @@ def describe_candidate(
             "kappa": termination.kappa,
         },
         "energy_eV": termination.energy,
-        "potential": potential_at(ledger, candidate.iteration),
+        "potential": termination.potential,
         "provenance": {
             "campaign": ledger.fact("name"),
             "arm": candidate.arm,

@@ -85,6 +85,7 @@ def _campaign(folder: Path, ledger: Ledger) -> dict[str, Any]:
         "status": found,
         "template": ledger.template,
         "facts": {key: ledger.fact(key) for key in ("potential", "seed", "threads", "host")},
+        "potentials": [(hashed, since) for _, hashed, since, _, _ in ledger.potentials()],
         "versions": ledger.fact("versions", {}),
         "references": ledger.fact("references", {}),
         "settings": {k: redact(str(v)) for k, v in flatten(ledger.fact("config", {})).items()},

@@ -31,7 +31,9 @@ class Termination:
     line : Line or None
         γ(Δμ_O) in eV/Å².
     energy : float or None
-        Of the slab in eV, with the campaign's first potential.
+        Of the slab in eV, by `potential`.
+    potential : str
+        Hash of the potential that γ and energy were measured with.
     kappa : float or None
         None also where nothing was known to compare with.
     """
@@ -50,6 +52,7 @@ class Termination:
     area: float
     line: Line | None
     energy: float | None
+    potential: str
     energy_class: int | None
     kappa: float | None
     nearest: str | None
@@ -95,6 +98,7 @@ def describe(ledger: Ledger, candidate: Candidate) -> Termination | None:
     area = float(np.linalg.norm(np.cross(atoms.cell[0], atoms.cell[1])))
     n_oxygen = int(np.count_nonzero(atoms.numbers == OXYGEN))
     excess = n_oxygen - 2 * (len(atoms) - n_oxygen)
+    potential = potential_at(ledger, candidate.iteration)
     return Termination(
         id=candidate.id,
         arm=candidate.arm,
@@ -109,7 +113,8 @@ def describe(ledger: Ledger, candidate: Candidate) -> Termination | None:
         excess_oxygen_per_area=excess / area,
         area=area,
         line=candidate.line,
-        energy=ledger.energy(candidate.id, potential_at(ledger, candidate.iteration)),
+        energy=ledger.energy(candidate.id, potential),
+        potential=potential,
         energy_class=candidate.energy_class,
         kappa=finite(candidate.kappa),
         nearest=candidate.nearest,
