@@ -21,7 +21,7 @@ def _scout(share: float, **changes: Any) -> dict[str, Any]:
 
 
 def _moves(share: float, **changes: Any) -> dict[str, Any]:
-    settings = {"name": "moves", "kind": "hopping", "screening": {"oversampling": 40}}
+    settings = {"name": "moves", "kind": "hopping", "screening": {"oversampling": 60, "reach": 1.4}}
     return merged({**settings, "share": share}, changes)
 
 
@@ -78,7 +78,7 @@ IDEAS: dict[str, dict[str, Any]] = {
     "gan-wide-classes": {"conditioning": {"classes_asked": [0, 1, 2, 3, 4, 5, 6]}},
     "gan-classes-as-trained": {"conditioning": {"classes_asked": []}},
     "gan-near": {"arms": [_gan(0.5, screening={"reach": 1.0}), _moves(0.5)]},
-    "moves-further": _alone(_moves(1.0, screening={"reach": 1.4})),
+    "moves-near": _alone(_moves(1.0, screening={"reach": 1.0})),
     "gan-novel": {"training": {"learned": "novel"}},
     "gan-reaching": {
         "arms": [_gan(0.5, noise_temperature=1.5, screening={"oversampling": 200}), _moves(0.5)],
@@ -87,8 +87,8 @@ IDEAS: dict[str, dict[str, Any]] = {
     },
     "gan-cartesian": {"arms": [_gan(0.5), _moves(0.5, moves={"kind": "cartesian"})]},
     "moves-relocating": _alone(_moves(1.0, moves={"relocation_probability": 0.6})),
-    "moves-near": _alone(_moves(1.0, moves={"reach_mev_per_A2": 5.0})),
-    "moves-far": _alone(_moves(1.0, moves={"reach_mev_per_A2": 50.0})),
+    "moves-from-low": _alone(_moves(1.0, moves={"reach_mev_per_A2": 5.0})),
+    "moves-from-high": _alone(_moves(1.0, moves={"reach_mev_per_A2": 50.0})),
 }
 """What was tried to win more; docs/benchmarks.md tells what each changed."""
 
