@@ -21,7 +21,7 @@ def _scout(share: float, **changes: Any) -> dict[str, Any]:
 
 
 def _moves(share: float, **changes: Any) -> dict[str, Any]:
-    settings = {"name": "moves", "kind": "hopping", "screening": {"oversampling": 60, "reach": 1.4}}
+    settings = {"name": "moves", "kind": "hopping", "screening": {"oversampling": 40}}
     return merged({**settings, "share": share}, changes)
 
 
@@ -78,7 +78,7 @@ IDEAS: dict[str, dict[str, Any]] = {
     "gan-wide-classes": {"conditioning": {"classes_asked": [0, 1, 2, 3, 4, 5, 6]}},
     "gan-classes-as-trained": {"conditioning": {"classes_asked": []}},
     "gan-near": {"arms": [_gan(0.5, screening={"reach": 1.0}), _moves(0.5)]},
-    "moves-near": _alone(_moves(1.0, screening={"reach": 1.0})),
+    "moves-further": _alone(_moves(1.0, screening={"reach": 1.4})),
     "gan-novel": {"training": {"learned": "novel"}},
     "gan-reaching": {
         "arms": [_gan(0.5, noise_temperature=1.5, screening={"oversampling": 200}), _moves(0.5)],
