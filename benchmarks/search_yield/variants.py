@@ -87,8 +87,8 @@ IDEAS: dict[str, dict[str, Any]] = {
     },
     "gan-cartesian": {"arms": [_gan(0.5), _moves(0.5, moves={"kind": "cartesian"})]},
     "moves-relocating": _alone(_moves(1.0, moves={"relocation_probability": 0.6})),
-    "moves-near": _alone(_moves(1.0, moves={"reach_mev_per_A2": 5.0})),
-    "moves-far": _alone(_moves(1.0, moves={"reach_mev_per_A2": 50.0})),
+    "moves-from-low": _alone(_moves(1.0, moves={"reach_mev_per_A2": 5.0})),
+    "moves-from-high": _alone(_moves(1.0, moves={"reach_mev_per_A2": 50.0})),
 }
 """What was tried to win more; docs/benchmarks.md tells what each changed."""
 
