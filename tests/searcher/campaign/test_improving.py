@@ -132,6 +132,7 @@ def test_a_better_potential_is_taken_into_use_and_the_past_stays(config: Campaig
     again.close()
 
 
+@pytest.mark.slow
 def test_a_worse_potential_is_not_taken_and_says_why(config: CampaignConfig) -> None:
     campaign, problem = open_finished(config)
     first = campaign.potential_hash
@@ -144,6 +145,7 @@ def test_a_worse_potential_is_not_taken_and_says_why(config: CampaignConfig) -> 
     campaign.close()
 
 
+@pytest.mark.slow
 def test_an_interrupted_round_repeats_no_label_and_no_fit(config: CampaignConfig) -> None:
     campaign, problem = open_finished(config)
 
