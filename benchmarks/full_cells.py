@@ -93,7 +93,8 @@ def main() -> None:
     while min(spent.values()) < 3600.0 * arguments.hours:
         name = min(CONFIGURATIONS, key=lambda one: spent[one])
         trainer = open_training(configs[name], data[name])
-        spent[name] += max(1e-3, train_for(trainer, arguments.work / name, 60.0 * arguments.minutes))
+        turn = min(60.0 * arguments.minutes, 3600.0 * arguments.hours - spent[name])
+        spent[name] += max(1e-3, train_for(trainer, arguments.work / name, turn))
         spent_file.write_text(json.dumps(spent), encoding="utf-8")
         print(f"{name}: step {trainer.state.step}, {spent[name] / 3600:.2f} h", flush=True)
         if trainer.state.step >= trainer.settings.steps:

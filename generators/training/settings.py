@@ -17,6 +17,7 @@ NOT_NEGATIVE = (
     "condition_start",
     "condition_blend",
     "curriculum_steps",
+    "terms_blend",
     "critic_pretraining",
     "unrolled_steps",
     "replay_size",
@@ -76,6 +77,8 @@ class TrainingSettings:
         Largest norm of a network's gradient.
     terms : mapping of str to float
         Further terms of the generator's loss with their weights, names in `generators.training.terms.TERMS`.
+    terms_blend : int
+        Steps over which these terms fade in.
     lattice_weight, condition_weight, information_weight : float
         Of the losses of the networks' heads, in both networks.
     balance : tuple of str
@@ -140,6 +143,7 @@ class TrainingSettings:
     ema_decay: float = 0.99
     gradient_clip: float | None = None
     terms: Mapping[str, float] = field(default_factory=dict)
+    terms_blend: int = 0
     lattice_weight: float = 1.0
     condition_weight: float = 1.0
     information_weight: float = 1.0

@@ -249,9 +249,10 @@ class Steps:
             random=self.state.random,
             memory=self.state.path_memory,
         )
+        shown = ramp(self.state.step + 1, 0, settings.terms_blend)
         for name, weight in settings.terms.items():
             metrics[name] = TERMS[name](at_hand)
-            total = total + weight * metrics[name]
+            total = total + shown * weight * metrics[name]
         return total, metrics
 
 

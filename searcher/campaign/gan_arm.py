@@ -33,7 +33,7 @@ from searcher.config import ArmSection, CampaignConfig
 from searcher.errors import InputError, SearchFailed, StorageError
 
 N_PICTURES = 8
-COUNT_WEIGHT = 0.1
+COUNT_WEIGHT = 2.0
 """Of the mean square of the atoms missing or too many, beside the critic's score; see docs/generator.md."""
 CONFLICT_SHARE = 0.85
 """Of the shortest metal–O distance: of two atoms nearer than this the weaker is none."""
@@ -83,9 +83,10 @@ def training_settings(config: CampaignConfig) -> TrainingSettings:
     """
     told = config.conditioning.conditions if config.conditioning.enabled else ()
     defaults: dict[str, Any] = {"threads": config.execution.training_threads}
-    if {"n_oxygen", "n_metal"} & set(told):
-        defaults["terms"] = {"count": COUNT_WEIGHT}
     try:
+        if {"n_oxygen", "n_metal"} & set(told):
+            steps = int(config.training.settings.get("steps", TrainingSettings.steps))
+            defaults |= {"terms": {"count": COUNT_WEIGHT}, "terms_blend": steps // 2}
         return TrainingSettings(**{**defaults, **_tuples(config.training.settings)})
     except (TypeError, ValueError) as error:
         raise InputError(f"`training.settings`: {error}") from None
