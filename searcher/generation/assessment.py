@@ -24,7 +24,6 @@ from generators.training.health import coarse_features
 from generators.training.likeness import nearest_by_similarity
 from searcher.campaign.executor import Executor
 from searcher.campaign.fingerprints import Fingerprints
-from searcher.errors import InputError
 from searcher.generation.data_set import DataSet
 from searcher.results import generator_plots
 from searcher.results.soap_map import map_axes
@@ -65,12 +64,8 @@ def assess(
         ``smoothness``: largest over mean step of the grids along an even path of the noise,
         ``lattice_error`` where lengths are emitted, ``similarity`` to the nearest training grid (median and
         largest), ``kappa`` to the nearest training structure,
-        ``followed``: share of samples with the counts that were asked for.
-
-    Raises
-    ------
-    InputError
-        If too few structures are held out to compare with.
+        ``followed``: share of samples with the counts that were asked for. Where too few could be read or are held out,
+        ``not_compared`` says so in the place of distributions.
     """
     rng = np.random.default_rng(seed)
     drawn = sampler.draw(n, {}, rng)
@@ -91,10 +86,11 @@ def assess(
     structures, reasons, rows = _decoded(drawn, sampler, template)
     told |= {"decoded": len(structures) / n, "reasons": dict(Counter(reasons))}
     if min(len(structures), len(data.holdout), len(data.records)) < LEAST:
-        raise InputError(
+        told["not_compared"] = (
             f"{len(structures)} samples could be read and {len(data.holdout)} structures are held out; {LEAST} of each "
             "are needed to compare distributions: draw more, or train longer"
         )
+        return told
     return told | _compared(structures, rows, sampler, template, data, executor, out)
 
 
@@ -120,6 +116,8 @@ def print_assessment(told: dict[str, Any], console: Console) -> None:
         console.print(f"{told['decoded']:.1%} of {told['samples']} samples could be read", highlight=False)
     for name, share in told.get("followed", {}).items():
         console.print(f"{share:.1%} have the {name} that they were asked for", highlight=False)
+    if "not_compared" in told:
+        console.print(told["not_compared"], highlight=False)
     if "lattice_error" in told:
         console.print(
             f"lengths are off by {told['lattice_error']:.1%}, the median of each sample's worst", highlight=False

@@ -166,8 +166,11 @@ def _trial(
     try:
         train_on_files(config, named, folder)
         sampler, template = open_sampler(folder, None)
-        figures = assess(sampler, template, data_set(named, config.data), n, config.seed, executor, None)["metrics"]
-        trial = Trial(settings, figures["frechet"]["value"], figures["coverage"]["value"])
+        found = assess(sampler, template, data_set(named, config.data), n, config.seed, executor, None)
+        if "metrics" in found:
+            trial = Trial(settings, found["metrics"]["frechet"]["value"], found["metrics"]["coverage"]["value"])
+        else:
+            trial = Trial(settings, UNREADABLE, 0.0, found.get("not_compared", "slices hold no whole atoms"))
     except (InputError, SearchFailed) as error:
         if not done.parent.is_dir():  # the settings themselves do not fit
             raise
