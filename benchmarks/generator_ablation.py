@@ -29,8 +29,10 @@ from searcher.generation.data_set import DataSet, data_set
 from searcher.generation.sampling import open_sampler
 from searcher.generation.settings import DataSection, GeneratorConfig
 from searcher.generation.training import train_on_files
+from searcher.loading import load_generator_config
 from searcher.structures.files import read_named
 
+DEFAULT = Path(__file__).parent.parent / "configs/generators/default.yaml"
 PUBLISHED: dict[str, Any] = {
     "network": {
         "latent": 512,
@@ -72,10 +74,13 @@ COLUMNS = ("striped", "collapsed", "density", "coverage", "frechet", "valid", "u
 
 
 def configuration(row: str, seed: int, steps: int, data: dict[str, Any]) -> GeneratorConfig:
-    """Settings of one row; the default's are the program's own."""
+    """Settings of one row; the default's are those of its configuration."""
     common = {"steps": steps, "threads": 1, "check_every": 250, "remedies": False}
     if row == "default":
-        return GeneratorConfig(name="default", seed=seed, data=DataSection(**data), training=common)
+        own = load_generator_config(DEFAULT)
+        return own.model_copy(
+            update={"seed": seed, "data": DataSection(**data), "training": {**own.training, **common}}
+        )
     merged = {section: {**PUBLISHED[section], **CORRECTIONS[row].get(section, {})} for section in PUBLISHED}
     return GeneratorConfig(
         name="published",

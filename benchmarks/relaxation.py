@@ -27,6 +27,7 @@ from searcher.scoring.novelty import pair_kappa
 
 PROPOSALS = Path(__file__).parent / "proposals-110-1x2.extxyz.xz"
 FMAX = 0.05  # eV/Å
+FIRE_FIRST = {"fire_calls": 40, "calm_force": 1.0, "maxstep": 0.2}
 FIRE_ALONE = {"optimiser": "fire", "fire_calls": 0, "maxstep": 0.2, "push_apart": {}}
 SAME_ENERGY = 1e-3  # eV per atom
 MEMORY_GIB = 4.0
@@ -34,10 +35,12 @@ MEV = 1e-3
 
 
 def settings_of(relaxer: str) -> dict[str, Any]:
-    """`fire`, `default`, or an optimiser's name."""
+    """`fire` (alone), `default`, `fire_first` (then the default), or an optimiser's name."""
     common = {"fmax": FMAX, "max_calls": 400, "max_rise": None}
     if relaxer == "fire":
         return {**common, **FIRE_ALONE}
+    if relaxer == "fire_first":
+        return {**common, **FIRE_FIRST}
     return common if relaxer == "default" else {**common, "optimiser": relaxer}
 
 
@@ -106,7 +109,9 @@ def main() -> None:
     parser.add_argument("config", type=Path, help="its potential and thresholds are taken")
     parser.add_argument("--proposals", type=Path, default=PROPOSALS)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--relaxers", nargs="*", default=["default"], help="default, or names of optimisers")
+    parser.add_argument(
+        "--relaxers", nargs="*", default=["default"], help="default, fire_first, or names of optimisers"
+    )
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--throughput", type=int, default=0, help="proposals to time with one worker and with two")

@@ -236,7 +236,8 @@ def main() -> None:
             name: {what: round(seconds, 2) for what, seconds in table.items()} for name, table in vars(found).items()
         }
         print(json.dumps({"when_taken_up": told}))
-        busy = sum(times.seconds.values()) / given.measured * given.workers / given.delay
+        each = sum(seconds for what, seconds in times.seconds.items() if what != "snapshot") / given.measured
+        busy = each * given.workers / given.delay
         print(json.dumps({"driver_busy_share": round(busy, 4), "workers_one_driver_feeds": int(given.workers / busy)}))
         campaign.close()
     finally:

@@ -7,7 +7,6 @@ import numpy as np
 from ase import Atoms
 from ase.filters import Filter
 from ase.optimize import BFGS, FIRE, LBFGS, BFGSLineSearch
-from ase.optimize.precon import Exp, PreconLBFGS
 
 from relax.model_hessian import stretch_hessian
 
@@ -44,5 +43,7 @@ def make_optimiser(name: OptimiserName, atoms: Atoms, free: np.ndarray, maxstep:
         optimiser.H0 = stretch_hessian(atoms, free)
         return optimiser
     if name == "preconditioned_lbfgs":
+        from ase.optimize.precon import Exp, PreconLBFGS  # loads matplotlib
+
         return PreconLBFGS(atoms, precon=Exp(A=PRECONDITIONER_STRENGTH), **quiet)
     return {"bfgs_line_search": BFGSLineSearch, "lbfgs": LBFGS, "fire": FIRE}[name](moving, **quiet)

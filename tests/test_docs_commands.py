@@ -138,6 +138,7 @@ def small(line):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:FixSymmetry adjust_cell")  # the stand-in's lattice is far from iridium's
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", [page for page in PAGES if command_lines(page)], ids=lambda page: page.stem)
 def test_every_command_of_a_page_runs(page, desk, finished, capsys):
     lines = [line for line in command_lines(page) if "…" not in line and "--help" not in line]

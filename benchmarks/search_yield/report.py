@@ -20,6 +20,7 @@ from benchmarks.search_yield.measures import (
 )
 from benchmarks.search_yield.pool import WIDEST_MARGIN, Pool, pool_of
 from benchmarks.search_yield.records import END, ArmRun
+from relax.potential import potential_hash
 from searcher.files import write_text
 
 NARROW, WIDE = 0.010, WIDEST_MARGIN
@@ -80,7 +81,7 @@ def report(frame: Frame, pool: Pool, table: str, name: str) -> str:
         LEGEND,
         f"![distinct terminations against force calls](pictures/{name}.svg)",
         "",
-        _origin(pool),
+        _origin(pool, potential_hash(frame.potential)),
         "",
         f"    python -m benchmarks.search_yield run {chosen} --calls {budget} --agox FOLDER",
         f"    python -m benchmarks.search_yield tables {chosen}",
@@ -127,10 +128,11 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if math.isfinite(value) else "never"
 
 
-def _origin(pool: Pool) -> str:
+def _origin(pool: Pool, potential: str) -> str:
     runs = [search.run for search in pool.searches]
     machines = ", ".join(sorted({run.machine for run in runs}))
     dates = sorted({run.date for run in runs})
     versions = {name: sorted({run.versions[name] for run in runs}) for name in runs[0].versions}
     listed = ", ".join(f"{name} {'/'.join(found)}" for name, found in versions.items())
-    return f"Measured {dates[0]} to {dates[-1]} on one core ({machines}); {listed}."
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    return f"Measured {when} on one core ({machines}) with the potential {potential}; {listed}."

@@ -11,7 +11,8 @@ PLAIN = {"oversampling": 250, "known_basins": False, "composition_quota": False,
 
 
 def _gan(share: float, first: int = 2, **changes: Any) -> dict[str, Any]:
-    return merged({"name": "gan", "kind": "gan", "share": share, "first_iteration": first}, changes)
+    settings = {"name": "gan", "kind": "gan", "screening": {"oversampling": 100, "reach": 1.4}}
+    return merged({**settings, "share": share, "first_iteration": first}, changes)
 
 
 def _scout(share: float, **changes: Any) -> dict[str, Any]:
@@ -72,14 +73,11 @@ IDEAS: dict[str, dict[str, Any]] = {
     "gan-early": {"arms": [_gan(0.5, first=1), _moves(0.5)]},
     "gan-late": {"arms": [_gan(0.5, first=4), _moves(0.5)]},
     "gan-less": {"arms": [_gan(0.25), _moves(0.75)]},
-    "gan-oversampled": {"arms": [_gan(0.5, screening={"oversampling": 80}), _moves(0.5)]},
+    "gan-oversampled": {"arms": [_gan(0.5, screening={"oversampling": 300}), _moves(0.5)]},
     "gan-long": {"training": {"settings": {"steps": 900}}},
     "gan-wide-classes": {"conditioning": {"classes_asked": [0, 1, 2, 3, 4, 5, 6]}},
     "gan-classes-as-trained": {"conditioning": {"classes_asked": []}},
-    "gan-screened-hard": {
-        "arms": [_gan(0.5, screening={"oversampling": 200}), _moves(0.5, screening={"oversampling": 100})]
-    },
-    "gan-further": {"arms": [_gan(0.5, screening={"reach": 1.4, "oversampling": 100}), _moves(0.5)]},
+    "gan-near": {"arms": [_gan(0.5, screening={"reach": 1.0}), _moves(0.5)]},
     "moves-further": _alone(_moves(1.0, screening={"reach": 1.4})),
     "gan-novel": {"training": {"learned": "novel"}},
     "gan-reaching": {
@@ -89,8 +87,8 @@ IDEAS: dict[str, dict[str, Any]] = {
     },
     "gan-cartesian": {"arms": [_gan(0.5), _moves(0.5, moves={"kind": "cartesian"})]},
     "moves-relocating": _alone(_moves(1.0, moves={"relocation_probability": 0.6})),
-    "moves-near": _alone(_moves(1.0, moves={"reach_mev_per_A2": 5.0})),
-    "moves-far": _alone(_moves(1.0, moves={"reach_mev_per_A2": 50.0})),
+    "moves-from-low": _alone(_moves(1.0, moves={"reach_mev_per_A2": 5.0})),
+    "moves-from-high": _alone(_moves(1.0, moves={"reach_mev_per_A2": 50.0})),
 }
 """What was tried to win more; docs/benchmarks.md tells what each changed."""
 

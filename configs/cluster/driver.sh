@@ -15,16 +15,18 @@ config=$1
 shift
 
 export OMP_NUM_THREADS=1
+# the batch shell gets the warning two minutes before the end; the driver saves and ends with 75
+trap 'warned=1; kill -USR1 $! || true' USR1 TERM
 searcher run "$config" "$@" &
 driver=$!
-# the batch shell gets the warning two minutes before the end; the driver saves and ends with 75
-trap 'kill -USR1 "$driver"' USR1 TERM
+# a signal cuts a wait short; the next one tells how it ended
 code=0
-wait "$driver" || code=$?
-if kill -0 "$driver" 2>/dev/null; then # the trap cut the wait short
+warned=1
+while [ -n "$warned" ]; do
+    warned=
     code=0
     wait "$driver" || code=$?
-fi
+done
 if [ "$code" -ne 75 ]; then # finished, or something that a further job would not mend
     scancel --state=PENDING "$SLURM_ARRAY_JOB_ID"
 fi

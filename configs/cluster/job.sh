@@ -24,13 +24,15 @@ srun --kill-on-bad-exit=0 dask worker --scheduler-file "$scheduler" --nthreads 1
 searcher run "$config" --set execution.executor=dask --set execution.scheduler="$scheduler" &
 driver=$!
 # the batch shell gets the warning two minutes before the end; the driver saves and ends with 75
-trap 'kill -USR1 "$driver"' USR1 TERM
+trap 'warned=1; kill -USR1 "$driver" || true' USR1 TERM
+# a signal cuts a wait short; the next one tells how it ended
 code=0
-wait "$driver" || code=$?
-if kill -0 "$driver" 2>/dev/null; then  # the trap cut the wait short
+warned=1
+while [ -n "$warned" ]; do
+    warned=
     code=0
     wait "$driver" || code=$?
-fi
+done
 rm -f "$scheduler"
 if [ "$code" -eq 75 ]; then
     scontrol requeue "$SLURM_JOB_ID"

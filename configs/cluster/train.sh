@@ -11,14 +11,16 @@
 set -euo pipefail
 
 export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
+trap 'warned=1; kill -TERM $! || true' USR1 TERM # the last checkpoint stays
 # one process per GPU; `batch_size` must be divisible by their number
 torchrun --standalone --nproc-per-node "${SLURM_GPUS_ON_NODE:-1}" -m searcher.cli train-iteration "$@" &
 training=$!
-trap 'kill -TERM "$training"' USR1 TERM # the last checkpoint stays
+# a signal cuts a wait short; the next one tells how it ended
 code=0
-wait "$training" || code=$?
-if kill -0 "$training" 2>/dev/null; then # the trap cut the wait short
+warned=1
+while [ -n "$warned" ]; do
+    warned=
     code=0
     wait "$training" || code=$?
-fi
+done
 exit "$code"

@@ -33,6 +33,8 @@ from searcher.config import ArmSection, CampaignConfig
 from searcher.errors import InputError, SearchFailed, StorageError
 
 N_PICTURES = 8
+COUNT_WEIGHT = 0.1
+"""Of the mean square of the atoms missing or too many, beside the critic's score; see docs/generator.md."""
 CONFLICT_SHARE = 0.85
 """Of the shortest metal–O distance: of two atoms nearer than this the weaker is none."""
 UNRECORDED = ("step", "seconds", "rollbacks")
@@ -72,15 +74,19 @@ def check_settings(config: CampaignConfig) -> None:
 
 
 def training_settings(config: CampaignConfig) -> TrainingSettings:
-    """Settings of one iteration's training.
+    """Settings of one iteration's training; where atoms are counted among the conditions, ∫ρ is drawn to the count.
 
     Raises
     ------
     InputError
         For an unknown or unfit setting.
     """
+    told = config.conditioning.conditions if config.conditioning.enabled else ()
+    defaults: dict[str, Any] = {"threads": config.execution.training_threads}
+    if {"n_oxygen", "n_metal"} & set(told):
+        defaults["terms"] = {"count": COUNT_WEIGHT}
     try:
-        return TrainingSettings(**{"threads": config.execution.training_threads, **_tuples(config.training.settings)})
+        return TrainingSettings(**{**defaults, **_tuples(config.training.settings)})
     except (TypeError, ValueError) as error:
         raise InputError(f"`training.settings`: {error}") from None
 

@@ -45,7 +45,7 @@ def record_proposals(
         if not problem.counts_allowed(proposal.numbers):
             candidates.append(replace(candidate, verdict=Verdict.REJECTED, reason="composition_out_of_range"))
             continue
-        validity = check_validity(atoms, template.n_frozen, problem.thresholds)
+        validity = check_validity(atoms, template.n_frozen, problem.thresholds, first_only=True)
         if validity.valid:
             candidates.append(replace(candidate, passed=Gate.VALID))
         else:

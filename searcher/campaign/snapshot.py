@@ -70,7 +70,7 @@ def take_snapshot(
         γ(Δμ_O) of a minimum by the potential in use; by default the one that was recorded with it.
     """
     known = []
-    for candidate in ledger.candidates(before=iteration):
+    for candidate in ledger.candidates(before=iteration, reached=Gate.VALID_RELAXED):
         if not is_known(candidate):
             continue
         assert candidate.relaxed is not None

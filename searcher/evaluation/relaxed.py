@@ -19,6 +19,10 @@ from relax.worker import plain_arrays, relax_task
 from searcher.campaign.executor import Executor, Outcome
 from searcher.errors import InputError
 from searcher.files import replacing
+from searcher.structures.slabs import ID_KEYS, structure_ids
+
+KEPT = (*ID_KEYS, "facet")
+"""what a structure's file says that still holds when it is relaxed"""
 
 
 def relaxed_settings(fmax: float, max_calls: int) -> RelaxationSettings:
@@ -59,17 +63,19 @@ def relaxed(
         ``id``, ``converged``, ``reason`` (a code, None if it converged), ``energy_eV`` and ``fmax_eV_per_A`` (None if
         nothing was evaluated), ``force_calls``, ``potential``.
     """
+    names = structure_ids(named)
     payloads = [_payload(atoms, potential, settings) for _, atoms in named]
     records: list[dict[str, Any]] = [{} for _ in named]
     structures = [atoms.copy() for _, atoms in named]
     for outcome in executor.map(relax_task, payloads):
-        name, atoms = named[outcome.index][0], structures[outcome.index]
-        records[outcome.index] = _record(name, outcome)
+        atoms = structures[outcome.index]
+        records[outcome.index] = _record(names[outcome.index], outcome)
         if outcome.result is not None:
             atoms.positions = np.asarray(outcome.result["positions"])
     for record, atoms in zip(records, structures, strict=True):
         told = {key: value for key, value in record.items() if value is not None and key != "energy_eV"}
-        atoms.info |= told
+        # what else a file records, γ and its references above all, holds for the old positions and potential
+        atoms.info = {key: atoms.info[key] for key in KEPT if key in atoms.info} | told
         atoms.calc = None
         if record["energy_eV"] is not None:
             atoms.calc = SinglePointCalculator(atoms, energy=record["energy_eV"])

@@ -63,7 +63,8 @@ def assess(
     dict
         ``decoded`` share, ``reasons`` of the others, ``metrics`` and ``atoms`` as ``{"value", "floor"}`` by name,
         ``smoothness``: largest over mean step of the grids along an even path of the noise,
-        ``similarity`` to the nearest training grid (median and largest), ``kappa`` to the nearest training structure,
+        ``lattice_error`` where lengths are emitted, ``similarity`` to the nearest training grid (median and
+        largest), ``kappa`` to the nearest training structure,
         ``followed``: share of samples with the counts that were asked for.
 
     Raises
@@ -80,6 +81,8 @@ def assess(
         "samples": n,
         "similarity": {"median": float(similarity.median()), "largest": float(similarity.max())},
     }
+    if drawn.lengths is not None:
+        told["lattice_error"] = lattice_error(drawn.lengths, dataset.lengths)
     told["smoothness"] = smoothness(coarse_features(sampler.path(PATH_STEPS, rng)))
     if out is not None:
         _draw_grids(out, sampler, drawn, training[index], similarity)
@@ -93,6 +96,13 @@ def assess(
             "are needed to compare distributions: draw more, or train longer"
         )
     return told | _compared(structures, rows, sampler, template, data, executor, out)
+
+
+def lattice_error(generated: torch.Tensor, real: torch.Tensor) -> float:
+    """Median over samples of the largest relative error of a length (n, 3), against the data's nearest cell (m, 3)."""
+    cells = torch.unique(real.cpu(), dim=0)
+    errors = (generated[:, None] / cells[None] - 1.0).abs().amax(dim=2).amin(dim=1)
+    return float(errors.median())
 
 
 def print_assessment(told: dict[str, Any], console: Console) -> None:
@@ -110,6 +120,10 @@ def print_assessment(told: dict[str, Any], console: Console) -> None:
         console.print(f"{told['decoded']:.1%} of {told['samples']} samples could be read", highlight=False)
     for name, share in told.get("followed", {}).items():
         console.print(f"{share:.1%} have the {name} that they were asked for", highlight=False)
+    if "lattice_error" in told:
+        console.print(
+            f"lengths are off by {told['lattice_error']:.1%}, the median of each sample's worst", highlight=False
+        )
     near = told["similarity"]
     console.print(f"structural similarity with the nearest training grid: median {near['median']:.3f}", highlight=False)
 

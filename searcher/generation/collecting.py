@@ -29,8 +29,8 @@ def collect(folders: Sequence[Path], snapshots: int, largest_excess: float | Non
     Returns
     -------
     list of ase.Atoms
-        With ``minimum``, ``facet``, ``energy_class``, ``gamma_zero_eV_per_A2`` and ``gamma_slope_per_A2`` in `info`,
-        frozen atoms fixed; the minimum first, then its steps.
+        With ``minimum``, ``facet``, ``energy_class``, ``energy_eV``, ``gamma_zero_eV_per_A2`` and
+        ``gamma_slope_per_A2`` in `info`, frozen atoms fixed; the minimum first, then its steps.
 
     Raises
     ------
@@ -40,8 +40,9 @@ def collect(folders: Sequence[Path], snapshots: int, largest_excess: float | Non
     found: list[Atoms] = []
     for folder in folders:
         ledger = Ledger.of_run(folder)
-        problem = recorded_problem(ledger)
+        problem, potential = recorded_problem(ledger), str(ledger.fact("potential"))
         for known in take_snapshot(ledger, EVERYTHING).known:
+            energy = ledger.energy(known.id, potential)
             steps = [(known.structure, 0.0), *[s for s in reversed(known.path) if s[0] != known.structure][:snapshots]]
             for key, excess in steps:
                 atoms = ledger.structure(key)
@@ -57,6 +58,8 @@ def collect(folders: Sequence[Path], snapshots: int, largest_excess: float | Non
                     "gamma_zero_eV_per_A2": known.line.gamma0 + higher,
                     "gamma_slope_per_A2": known.line.slope,
                 }
+                if energy is not None:  # of the campaign's first potential, as γ is
+                    atoms.info["energy_eV"] = energy + excess
                 found.append(atoms)
         ledger.close()
     if not found:

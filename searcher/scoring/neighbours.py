@@ -6,6 +6,9 @@ import numpy as np
 from ase import Atoms
 from scipy.spatial import cKDTree
 
+LARGEST_TABLE = 50_000
+"""pairs of which all distances are computed; a tree takes longer to build for so few"""
+
 
 @dataclass(frozen=True)
 class NeighbourPairs:
@@ -43,14 +46,19 @@ def neighbour_pairs(atoms: Atoms, cutoff: float) -> NeighbourPairs:
     images = positions[None] + (shifts @ cell)[:, None]  # (n_shifts, n_atoms, 3)
     low, high = positions.min(axis=0) - cutoff, positions.max(axis=0) + cutoff
     near = np.flatnonzero(((images > low) & (images < high)).all(axis=2).reshape(-1))
-    pairs = cKDTree(positions).sparse_distance_matrix(
-        cKDTree(images.reshape(-1, 3)[near]), cutoff, output_type="ndarray"
-    )
-    image = near[pairs["j"]]
+    first, found, distances = _within(positions, images.reshape(-1, 3)[near], cutoff)
+    image = near[found]
     home = int(np.flatnonzero(~shifts.any(axis=1))[0]) * len(atoms)
-    other = image != home + pairs["i"]
-    return NeighbourPairs(
-        first=pairs["i"][other].astype(int),
-        second=image[other] % len(atoms),
-        distances=pairs["v"][other],
-    )
+    other = image != home + first
+    return NeighbourPairs(first=first[other], second=image[other] % len(atoms), distances=distances[other])
+
+
+def _within(positions: np.ndarray, images: np.ndarray, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Indices of positions (n, 3) and images (m, 3) nearer than the cutoff to each other, and their distances."""
+    if len(positions) * len(images) <= LARGEST_TABLE:
+        offsets = positions[:, None] - images[None]  # (n, m, 3)
+        squares = np.einsum("nmi,nmi->nm", offsets, offsets)
+        first, found = np.nonzero(squares <= cutoff * cutoff)
+        return first, found, np.sqrt(squares[first, found])
+    pairs = cKDTree(positions).sparse_distance_matrix(cKDTree(images), cutoff, output_type="ndarray")
+    return pairs["i"].astype(int), pairs["j"].astype(int), pairs["v"]

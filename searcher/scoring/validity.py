@@ -81,6 +81,7 @@ def check_validity(
     n_frozen: int,
     thresholds: ValidityThresholds | None = None,
     frozen_reference: np.ndarray | None = None,
+    first_only: bool = False,
 ) -> Validity:
     """Judge a slab's geometry.
 
@@ -96,6 +97,8 @@ def check_validity(
     thresholds : ValidityThresholds, optional
     frozen_reference : array, shape (n_frozen, 3), optional
         Where the frozen atoms belong, in Å.
+    first_only : bool
+        Look no further than to the first reason, as for the thousands of proposals of which few are valid.
 
     Returns
     -------
@@ -126,8 +129,11 @@ def check_validity(
         return Validity(False, tuple(reasons), ())
     pairs = neighbour_pairs(atoms, limits.largest_distance)
     pair_reasons, pair_flags = _distance_findings(atoms, pairs, n_frozen, limits)
-    bond_reasons, bond_flags = _bonding_findings(atoms, pairs, n_frozen, limits)
-    reasons += pair_reasons + bond_reasons
+    reasons += pair_reasons
+    if first_only and reasons:
+        return Validity(False, tuple(reasons[:1]), tuple(pair_flags))
+    bond_reasons, bond_flags = _bonding_findings(atoms, pairs, n_frozen, limits, first_only)
+    reasons += bond_reasons
     return Validity(not reasons, tuple(reasons), tuple(pair_flags + bond_flags))
 
 
@@ -190,7 +196,7 @@ def _distance_findings(
 
 
 def _bonding_findings(
-    atoms: Atoms, pairs: NeighbourPairs, n_frozen: int, limits: ValidityThresholds
+    atoms: Atoms, pairs: NeighbourPairs, n_frozen: int, limits: ValidityThresholds, first_only: bool
 ) -> tuple[list[str], list[str]]:
     """Reasons and flags for coordination and connection."""
     n_atoms = len(atoms)
@@ -211,6 +217,8 @@ def _bonding_findings(
         reasons.append("floating_o")
     if (coordination[is_oxygen] >= limits.oxygen_coordination_high).any():
         flags.append("o_overcoordinated")
+    if first_only and reasons:
+        return reasons[:1], flags
     metallic = (n_oxygen == 0) & (pairs.distances < limits.metal_metal_metallic)
     bonded = metal_o | molecular | metallic
     if not _connected(pairs.first[bonded], pairs.second[bonded], n_atoms, n_frozen):

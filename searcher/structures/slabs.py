@@ -84,7 +84,7 @@ def file_structures(named: Sequence[tuple[str, Atoms]], facet: str | None = None
     facet : str, optional
         Of all slabs, instead of what is found.
     """
-    ids = _ids(named)
+    ids = structure_ids(named)
     return [_recognise(identifier, atoms, facet) for identifier, (_, atoms) in zip(ids, named, strict=True)]
 
 
@@ -112,7 +112,8 @@ def faces_are_equal(atoms: Atoms, tolerance: float = FACE_TOLERANCE) -> bool:
     return found is not None and bool((found["rotations"][:, 2, 2] == -1).any())
 
 
-def _ids(named: Sequence[tuple[str, Atoms]]) -> list[str]:
+def structure_ids(named: Sequence[tuple[str, Atoms]]) -> list[str]:
+    """A name for each structure: its own, else its file's, numbered where several would share one."""
     given = [next((str(atoms.info[key]) for key in ID_KEYS if key in atoms.info), "") for _, atoms in named]
     files = [name.rpartition(" #")[0] for name, _ in named]
     of_file = Counter(files)

@@ -34,6 +34,7 @@ SHORT = {
 }
 ELSEWHERE = {
     *("generator_quality.py", "generator_ablation.py", "generator_fidelity.py", "generator_measures.py"),
+    "full_cells.py",
     *("usual_inversion.py", "recorded_paths.py", "prepared.py"),
 }
 """tested below, or a part of another"""
@@ -91,6 +92,11 @@ def test_ablation_and_fidelity_of_generators_trained_in_seconds(tmp_path):
     fidelity = [str(BENCHMARKS / "generator_fidelity.py"), str(data), "--work", str(tmp_path / "fidelity")]
     fidelity += ["--steps", "2", "--samples", "16", "--set", "data.shape=[8, 8, 8]", "--set", "data.allow_coarse=true"]
     assert '"decoded, at least 0.9"' in run(*fidelity, cwd=ROOT)
+    cells = [str(BENCHMARKS / "full_cells.py"), str(data), "--work", str(tmp_path / "cells"), "--hours", "1e-6"]
+    small = ["data.shape=[8, 8, 16]", "network.generator_channels=[8, 8]", "network.critic_channels=[8, 8]"]
+    small += ["network.latent=8", "network.condition_size=10", "training.batch_size=4", "training.checkpoint_every=1"]
+    cells += [part for change in small for part in ("--set", change)]
+    assert '"striped"' in run(*cells, "--samples", "8", cwd=ROOT)
 
 
 @pytest.mark.slow

@@ -64,6 +64,7 @@ def test_a_model_hessian_saves_force_calls() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # a network's package says what it would like to have installed
 def test_a_trained_network_as_potential(tmp_path) -> None:
     if importlib.util.find_spec("sevenn") is None:
         pytest.skip("the extra `label` (sevenn) is not installed")

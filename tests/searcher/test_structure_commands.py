@@ -67,13 +67,14 @@ def test_mistakes_of_init(call, tmp_path, words, says):
 def slabs(tmp_path):
     seeds = seed_structures(Crystal(), "110", (1, 1))
     for name, atoms in seeds.items():
-        atoms.info["id"] = name
+        atoms.info |= {"id": name, "energy_bulk_eV": -1.0, "gamma_slope_per_A2": 0.0}
     ase.io.write(tmp_path / "slabs.extxyz", list(seeds.values()))
     return seeds
 
 
 def test_relaxed_structures_come_back_in_order_with_energy_or_reason(call, tmp_path, slabs):
     broken = slabs["110-stoichiometric"].copy()
+    broken.info["id"] = "broken"
     broken.positions[-1] = broken.positions[-2]
     broken.positions[0] = broken.positions[1]  # both fixed: nothing can push them apart
     ase.io.write(tmp_path / "broken.extxyz", broken)
@@ -90,6 +91,9 @@ def test_relaxed_structures_come_back_in_order_with_energy_or_reason(call, tmp_p
         fixed = frame.constraints[0].index
         np.testing.assert_allclose(frame.positions[fixed], start.positions[fixed], atol=1e-7)  # likewise
         assert frame.info["potential"] == record["potential"]
+    assert [record["id"] for record in records[:-1]] == list(slabs) == [frame.info["id"] for frame in frames[:-1]]
+    # references of the energies that the file had hold no longer
+    assert not any("energy_bulk_eV" in frame.info or "gamma_slope_per_A2" in frame.info for frame in frames)
     assert frames[-1].calc is None and frames[-1].info["reason"] == "overlap"
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from test_campaign import run
 
+from searcher.campaign.gan_arm import COUNT_WEIGHT, training_settings
 from searcher.campaign.ledger import Ledger
 from searcher.campaign.problem import surface_repeat
 from searcher.config import SurfaceSection
@@ -46,6 +47,16 @@ def test_every_condition_is_asked_for(ledger):
 def test_checks_of_the_training_are_recorded(ledger):
     assert "health_diversity" in ledger.metrics(0)
     assert isinstance(ledger.stage(0, "train:gan")["findings"], list)
+
+
+def test_counts_are_drawn_to_what_is_asked_unless_said_otherwise():
+    def terms(*overrides):
+        return dict(training_settings(load_config(TINY, overrides)).terms)
+
+    assert terms() == {"count": COUNT_WEIGHT}
+    assert terms("training.settings.terms={}") == {}
+    assert terms("conditioning.conditions=[energy_class]") == {}
+    assert terms("conditioning.enabled=false") == {}
 
 
 def test_a_square_repeats_the_shorter_side():

@@ -7,8 +7,11 @@ import pytest
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
+from searcher.scoring import neighbours
 from searcher.scoring.neighbours import neighbour_pairs
 from searcher.scoring.validity import ValidityThresholds, check_validity, relaxation_reasons
+from searcher.structures.crystal import Crystal
+from searcher.structures.templates import build_template
 
 N_FROZEN = 12  # the lower two of four trilayers
 
@@ -200,3 +203,30 @@ def test_relaxation_reasons():
     assert relaxation_reasons(-1.0, forces, False) == ("not_converged",)
     assert relaxation_reasons(np.nan, forces, True) == ("non_finite",)
     assert relaxation_reasons(-1.0, forces + np.inf, True) == ("non_finite",)
+
+
+def random_slabs(n: int = 60) -> tuple[list[Atoms], int]:
+    """Random insertions, most of them invalid for many reasons."""
+    template = build_template(Crystal(), "110", (1, 2))
+    rng = np.random.default_rng(0)
+    free = np.array([template.cell[0], template.cell[1], template.free_ceiling - template.free_floor])
+    places = [rng.random((12, 3)) * free + [0.0, 0.0, template.free_floor] for _ in range(n)]
+    return [template.assemble(np.array([44] * 4 + [8] * 8), positions) for positions in places], template.n_frozen
+
+
+def test_the_first_reason_alone_is_the_first_of_all():
+    slabs, n_frozen = random_slabs()
+    for atoms in slabs:
+        whole, first = check_validity(atoms, n_frozen), check_validity(atoms, n_frozen, first_only=True)
+        assert first.valid == whole.valid and first.reasons == whole.reasons[:1]
+
+
+def test_pairs_by_table_and_by_tree_are_the_same(monkeypatch):
+    slabs, _ = random_slabs(5)
+    found = []
+    for limit in (0, 10**9):
+        monkeypatch.setattr(neighbours, "LARGEST_TABLE", limit)
+        found.append([neighbours.neighbour_pairs(atoms, 2.6) for atoms in slabs])
+    for tree, table in zip(*found, strict=True):
+        assert sorted(zip(tree.first, tree.second, strict=True)) == sorted(zip(table.first, table.second, strict=True))
+        np.testing.assert_allclose(np.sort(tree.distances), np.sort(table.distances), rtol=1e-12)
