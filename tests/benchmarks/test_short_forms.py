@@ -22,6 +22,14 @@ SHORT = {
     "basin_hopping.py": ["--out", "{out}", "--only", "110-delocalized", "--hops", "4"],
     "early_stopping.py": [GAP, "--limit", "2", "--out", "{out}", "--runs", "{out}/runs"],
     "relaxation.py": [GAP, "--limit", "2", "--out", "{out}"],
+    "potential_uncertainty.py": [
+        "relax/potentials/ruo2/data/frames.extxyz.xz",
+        "relax/potentials/ruo2/gap.xml",
+        "--limit",
+        "16",
+        "--out",
+        "{out}/uncertainty.png",
+    ],
     "training_speed.py": ["--shape", "8", "8", "8", "--rounds", "1", "--steps", "1", "--batch", "4"],
 }
 ELSEWHERE = {
