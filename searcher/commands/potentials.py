@@ -40,7 +40,7 @@ def label(
     retry_failed: Annotated[bool, typer.Option(help="Take up again what the calculator failed at.")] = False,
 ) -> None:
     """Label a potential's structures with a reference calculator; interrupted, the same call goes on."""
-    from searcher.structures.potential_release import label_potential_set, label_small_cells, label_walks
+    from searcher.potential_release import label_potential_set, label_small_cells, label_walks
 
     keywords = _keywords(arguments)
     if structures == "set":
@@ -60,7 +60,7 @@ def fit(
     out: Annotated[Path, typer.Option(help="Folder of the potential.")],
 ) -> None:
     """Fit a Gaussian approximation potential to labelled frames."""
-    from searcher.structures.potential_release import fit_potential_set
+    from searcher.potential_release import fit_potential_set
 
     print(fit_potential_set(labels, out))
 
@@ -70,7 +70,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Measure a potential on frames that its fit has not seen, and write its model card with pictures."""
-    from searcher.structures.potential_release import check_potential_set
+    from searcher.potential_release import check_potential_set
 
     figures = check_potential_set(folder)
     missed = figures.shortcomings()
