@@ -33,7 +33,7 @@ from searcher.config import ArmSection, CampaignConfig
 from searcher.errors import InputError, SearchFailed, StorageError
 
 N_PICTURES = 8
-COUNT_WEIGHT = 2.0
+COUNT_WEIGHT = 0.5
 """Of the mean square of the atoms missing or too many, beside the critic's score; see docs/generator.md."""
 CONFLICT_SHARE = 0.85
 """Of the shortest metal–O distance: of two atoms nearer than this the weaker is none."""
