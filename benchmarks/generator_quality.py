@@ -55,12 +55,16 @@ def measure(campaign: Campaign, problem: SurfaceProblem, warm_start: Path, n: in
     n_frozen = problem.template.n_frozen
     valid = [atoms for atoms in decoded if check_validity(atoms, n_frozen, problem.thresholds).valid]
     material = pretraining_set(campaign, problem, [], read_structures(warm_start / "withheld.extxyz.xz"))
+    if not material.holdout:
+        raise SystemExit(f"`{campaign.folder}` holds too few minima: none was held out of the training")
     train, holdout = _drawn(problem, material.records, n, rng), _drawn(problem, material.holdout, n, rng)
     vectors = {
         name: _described(campaign, problem, structures)
         for name, structures in (("train", train), ("holdout", holdout), ("decoded", decoded), ("valid", valid))
     }
     features = {name: np.array([mean_vector(v, problem.soap) for v in rows]) for name, rows in vectors.items()}
+    if len(decoded) < 2:
+        raise SystemExit(f"{len(decoded)} of {n} samples could be read as structures: too few to compare")
     distance, floor = frechet_beside_floor(features["train"], features["holdout"], features["decoded"])
     density, coverage = density_coverage(features["holdout"], features["decoded"])
     density_floor, coverage_floor = density_coverage(features["holdout"], features["train"])

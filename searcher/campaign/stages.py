@@ -17,7 +17,7 @@ from searcher.campaign.ranking import learn_heights
 from searcher.campaign.relaxing import relax_candidates
 from searcher.campaign.screening import record_proposals, select
 from searcher.campaign.snapshot import Snapshot
-from searcher.campaign.waves import drop_rest, planned, waves
+from searcher.campaign.waves import drop_rest, planned, shares, waves
 from searcher.config import ArmSection
 
 
@@ -25,17 +25,17 @@ def plan(campaign: Campaign, iteration: int) -> dict[str, int]:
     """How many relaxations each arm that takes part gets, so that force calls are shared as configured."""
     recorded = campaign.ledger.stage(iteration, "plan")
     if recorded is None:
-        active = [arm for arm in campaign.config.arms if arm.first_iteration <= iteration]
-        total = sum(arm.share for arm in active)
-        recorded = {arm.name: _relaxations(campaign, arm, arm.share / total, iteration) for arm in active}
+        recorded = {
+            arm: _relaxations(campaign, arm, share, iteration) for arm, share in shares(campaign, iteration).items()
+        }
         with campaign.ledger.transaction():
             campaign.ledger.finish_stage(iteration, "plan", recorded)
     return {name: int(count) for name, count in recorded.items()}
 
 
-def _relaxations(campaign: Campaign, arm: ArmSection, share: float, iteration: int) -> int:
+def _relaxations(campaign: Campaign, arm: str, share: float, iteration: int) -> int:
     budget = campaign.config.budget
-    earlier = campaign.ledger.candidates(arm=arm.name, before=iteration, reached=Gate.SELECTED)
+    earlier = campaign.ledger.candidates(arm=arm, before=iteration, reached=Gate.SELECTED)
     calls = [c.force_calls for c in earlier if c.force_calls]
     mean = sum(calls) / len(calls) if calls else budget.expected_calls_per_relaxation
     return max(1, round(share * budget.force_calls_per_iteration / mean))
@@ -87,7 +87,7 @@ def relax(
     iteration, ledger = snapshot.iteration, campaign.ledger
     if ledger.stage(iteration, "relax") is not None:
         return
-    orders = {arm.name: list(_order(campaign, iteration, arm)) for arm in campaign.config.arms}
+    orders = {arm: _order(campaign, iteration, arm) for arm in wanted}
     stops = {
         arm.name: plan_stops(campaign, problem, known_to(snapshot, arm.name, control_arms(campaign)), arm.stopping)
         for arm in campaign.config.arms
@@ -101,8 +101,8 @@ def relax(
         ledger.finish_stage(iteration, "relax", {arm: _savings(campaign, iteration, arm) for arm in orders})
 
 
-def _order(campaign: Campaign, iteration: int, arm: ArmSection) -> list[str]:
-    recorded = campaign.ledger.stage(iteration, f"order:{arm.name}")
+def _order(campaign: Campaign, iteration: int, arm: str) -> list[str]:
+    recorded = campaign.ledger.stage(iteration, f"order:{arm}")
     return [] if recorded is None else recorded["ids"]
 
 

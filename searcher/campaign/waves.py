@@ -17,6 +17,12 @@ FIRST_SHARE = 0.6
 """Of the budget that the first wave may be expected to spend; what it really spends says how large the next may be."""
 
 
+def shares(campaign: Campaign, iteration: int) -> dict[str, float]:
+    """Of an iteration's force calls, by the arms that take part in it; together 1."""
+    active = {arm.name: arm.share for arm in campaign.config.arms if arm.first_iteration <= iteration}
+    return {arm: share / sum(active.values()) for arm, share in active.items()}
+
+
 def planned(campaign: Campaign, n_relaxations: int) -> int:
     """How many proposals an arm keeps ready."""
     return n_relaxations * RESERVE if campaign.config.budget.spend_all else n_relaxations
@@ -70,8 +76,9 @@ def _next(campaign: Campaign, iteration: int, arm: str, order: list[str], wanted
         return waiting if not relaxed else []
     if not relaxed:
         return waiting[: max(1, round(FIRST_SHARE * wanted))]
-    share = next(a.share for a in campaign.config.arms if a.name == arm)
-    left = share * campaign.config.budget.force_calls_per_iteration - sum(c.force_calls for c in relaxed)
+    left = shares(campaign, iteration)[arm] * campaign.config.budget.force_calls_per_iteration - sum(
+        c.force_calls for c in relaxed
+    )
     mean = max(1.0, sum(c.force_calls for c in relaxed) / len(relaxed))
     return waiting[: max(0, round(left / mean))]
 

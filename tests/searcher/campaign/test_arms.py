@@ -68,6 +68,18 @@ def test_an_arm_that_begins_later_leaves_its_calls_to_the_others(tmp_path):
     assert first == {"random": 7} and second == {"gan": 3, "random": 3}
 
 
+def test_a_campaign_whose_arm_begins_later_runs_to_its_end(tmp_path):
+    campaign = opened(tiny(tmp_path, f"arms=[{GAN}, {RANDOM}]"))
+    try:
+        run_campaign(campaign, Console(quiet=True), lambda campaign, iteration: None)
+        arms = {i: {c.arm for c in campaign.ledger.candidates(iteration=i)} for i in (0, 1)}
+        spent = sum(c.force_calls for c in campaign.ledger.candidates(iteration=0, arm="random"))
+    finally:
+        campaign.close()
+    assert arms == {0: {"random"}, 1: {"gan", "random"}}
+    assert spent > 40  # of 80, of which its own share would be half
+
+
 def test_some_arm_takes_part_from_the_beginning(tmp_path):
     with pytest.raises(InputError, match="first_iteration"):
         tiny(tmp_path, f"arms=[{GAN.replace('0.5', '1.0')}]")
