@@ -80,6 +80,7 @@ def desk(tmp_path, monkeypatch, finished):
     monkeypatch.syspath_prepend(ROOT / "tests")
     for name in ("quickstart", "ruo2-110-1x2", "cluster/ruo2-110-slurm"):
         write_yaml(tmp_path / "configs" / f"{name}.yaml", tiny(Path(name).name))
+    shutil.copytree(ROOT / "configs" / "generators", tmp_path / "configs" / "generators")
     slabs = seed_structures(Crystal(), "110", (1, 1))
     for name in ("others", "my-slabs", "slabs", "known"):
         ase.io.write(tmp_path / f"{name}.extxyz", list(slabs.values()))
@@ -128,9 +129,11 @@ def words_of(line):
 
 
 def small(line):
-    """What a command also needs on stand-ins: their cells are small, their energies are not the shipped potential's."""
+    """What a command also needs on stand-ins: few steps, coarse cells, energies that are not the shipped potential's."""
     if line.startswith("searcher roundtrip"):
         return ["--allow-coarse"]
+    if line.startswith(("searcher train", "searcher tune")):
+        return ["--steps", "2"]
     on_files = line.startswith(("searcher score", "searcher relax", "searcher diagram")) and "runs/" not in line
     shaken = ["--picoseconds", "0.02"] if "--dynamics" in line else []
     return ["--potential", STAND_IN, *shaken] if on_files and "--potential" not in line else shaken
