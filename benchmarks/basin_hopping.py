@@ -14,11 +14,11 @@ from pathlib import Path
 
 from prepared import prepared
 
-from searcher.campaign.candidate import PREPARATION, Gate
+from searcher.campaign.beginning.preparation import seed_lines
 from searcher.campaign.hopping.basin_hopping import BasinHoppingSettings, VisitedMinimum, basin_hopping, read_hops
 from searcher.campaign.hopping.hops import Hop
 from searcher.campaign.hopping.visited_minima import distinct_minima
-from searcher.campaign.preparation import seed_lines
+from searcher.campaign.storage.candidate import PREPARATION, Gate
 from searcher.scoring.thermodynamics import Envelope
 
 CONFIGS = Path(__file__).parents[1] / "configs"

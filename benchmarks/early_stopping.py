@@ -20,9 +20,9 @@ from relaxation import PROPOSALS, executor, settings_of
 from relax.stopping import leaving_window
 from relax.watching import StopCriterion
 from relax.worker import stop_criterion
+from searcher.campaign.arms.known import describe_known
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.early_stopping import StopPlan, plan_stops
-from searcher.campaign.known import describe_known
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.relaxing import relaxation_window
 from searcher.campaign.snapshot import take_snapshot

@@ -20,7 +20,7 @@ from generator_measures import striped_share
 from generators.sampling import Sampler
 from generators.training.dataset import StructureDataset
 from generators.training.loop import Trainer
-from searcher.campaign.executor import LocalExecutor
+from searcher.campaign.workers.executor import LocalExecutor
 from searcher.generation.assessment import assess
 from searcher.generation.data_set import DataSet, data_set
 from searcher.generation.settings import GeneratorConfig

@@ -22,10 +22,10 @@ from scipy.stats import spearmanr
 from generators.sampling import Sampler
 from generators.training.dataset import StructureDataset
 from generators.training.evaluation import as_record
+from searcher.campaign.beginning.preparation import recorded_problem
 from searcher.campaign.campaign import potential_spec
-from searcher.campaign.executor import LocalExecutor
-from searcher.campaign.ledger import Ledger
-from searcher.campaign.preparation import recorded_problem
+from searcher.campaign.storage.ledger import Ledger
+from searcher.campaign.workers.executor import LocalExecutor
 from searcher.config import CampaignConfig
 from searcher.evaluation.relaxed import relaxed, relaxed_settings
 from searcher.generation.data_set import DataSet, data_set

@@ -16,12 +16,12 @@ from rich.console import Console
 
 from generators.proposal import TrainingRecord
 from generators.training.metrics import density_coverage, frechet_beside_floor
+from searcher.campaign.arms.gan_arm import gan_proposer
+from searcher.campaign.beginning.preparation import prepare
 from searcher.campaign.campaign import Campaign, open_campaign
-from searcher.campaign.gan_arm import gan_proposer
-from searcher.campaign.preparation import prepare
 from searcher.campaign.pretraining import pretraining_set
 from searcher.campaign.problem import SurfaceProblem
-from searcher.campaign.warm_start import WEIGHTS
+from searcher.campaign.storage.warm_start import WEIGHTS
 from searcher.loading import load_config
 from searcher.scoring.descriptors import LocalVectors, mean_vector
 from searcher.scoring.novelty import greedy_unique

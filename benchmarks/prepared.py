@@ -8,8 +8,8 @@ from threading import Event
 
 from rich.console import Console
 
+from searcher.campaign.beginning.preparation import prepare
 from searcher.campaign.campaign import Campaign, open_campaign
-from searcher.campaign.preparation import prepare
 from searcher.campaign.problem import SurfaceProblem
 from searcher.loading import load_config
 

@@ -17,15 +17,15 @@ from prepared import prepared
 
 from generators.proposal import Proposal
 from generators.random_placement import RandomPlacement
+from searcher.campaign.arms.gan_arm import gan_proposer
+from searcher.campaign.arms.known import describe_known, known_to
+from searcher.campaign.arms.proposing import draw_proposals, training_records
+from searcher.campaign.arms.screening import record_proposals, select
 from searcher.campaign.campaign import Campaign
-from searcher.campaign.candidate import spawn_seed
-from searcher.campaign.gan_arm import gan_proposer
-from searcher.campaign.known import describe_known, known_to
 from searcher.campaign.problem import SurfaceProblem
-from searcher.campaign.proposing import draw_proposals, training_records
-from searcher.campaign.screening import record_proposals, select
 from searcher.campaign.snapshot import Snapshot, take_snapshot
-from searcher.campaign.warm_start import WEIGHTS
+from searcher.campaign.storage.candidate import spawn_seed
+from searcher.campaign.storage.warm_start import WEIGHTS
 from searcher.config import ArmSection, ScreeningSection
 from searcher.structures.files import write_compressed
 

@@ -19,7 +19,7 @@ from recorded_paths import RecordedPath, read_proposals, record
 from scipy.stats import wilcoxon
 
 from searcher.campaign.campaign import potential_spec
-from searcher.campaign.executor import LocalExecutor
+from searcher.campaign.workers.executor import LocalExecutor
 from searcher.config import CampaignConfig
 from searcher.loading import load_config
 from searcher.scoring.descriptors import LocalVectors, SoapSettings, local_vectors

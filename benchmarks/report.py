@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "searcher"))
 
 from results_campaign import build_campaign
 
-from searcher.campaign.executor import LocalExecutor
+from searcher.campaign.workers.executor import LocalExecutor
 from searcher.results.report import write_report
 
 ACCEPTED_SHARE = 1 / 2 + 1 / 6  # of the proposals of one arm and of the other

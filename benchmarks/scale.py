@@ -31,15 +31,15 @@ from rich.console import Console
 
 from relax.potential import potential_hash
 from relax.worker import relax_task
-from searcher.campaign import verification
+from searcher.campaign.beginning.preparation import PREPARATION, prepare
 from searcher.campaign.campaign import Campaign, open_campaign
-from searcher.campaign.candidate import Candidate, Gate, Verdict, candidate_id
-from searcher.campaign.executor import Outcome
-from searcher.campaign.ledger import LEDGER, Ledger
-from searcher.campaign.preparation import PREPARATION, prepare
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.relaxing import relax_candidates
 from searcher.campaign.snapshot import take_snapshot
+from searcher.campaign.storage import verification
+from searcher.campaign.storage.candidate import Candidate, Gate, Verdict, candidate_id
+from searcher.campaign.storage.ledger import LEDGER, Ledger
+from searcher.campaign.workers.executor import Outcome
 from searcher.loading import load_config
 from searcher.results.status import status
 

@@ -10,10 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from searcher.campaign.ledger import LEDGER, Ledger
-from searcher.campaign.locking import holder
 from searcher.campaign.resuming import PACKAGES, versions
-from searcher.campaign.verification import damage
+from searcher.campaign.storage.ledger import LEDGER, Ledger
+from searcher.campaign.storage.locking import holder
+from searcher.campaign.storage.verification import damage
 from searcher.errors import SearcherError
 
 ENOUGH_GIB = 1.0
@@ -90,7 +90,7 @@ def _ledger_works() -> str:
 def _potential_works() -> str:
     from relax.potential import gap_spec
     from relax.worker import evaluate_task, plain_arrays
-    from searcher.campaign.executor import LocalExecutor
+    from searcher.campaign.workers.executor import LocalExecutor
     from searcher.errors import EnvironmentProblem
     from searcher.structures.crystal import Crystal
 

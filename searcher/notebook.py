@@ -6,8 +6,8 @@ from typing import Any
 
 from ase import Atoms
 
-from searcher.campaign.candidate import Verdict
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.storage.candidate import Verdict
+from searcher.campaign.storage.ledger import Ledger
 from searcher.evaluation.diagram import Diagram, as_record, diagram_of_runs
 from searcher.results.description import describe_candidate
 from searcher.results.export import annotated, surface_record

@@ -43,7 +43,7 @@ def mapped(
 
 def _client(scheduler: str) -> AbstractContextManager[Any]:
     try:
-        from searcher.campaign.cluster import connected  # an extra of the installation
+        from searcher.campaign.workers.cluster import connected  # an extra of the installation
     except ModuleNotFoundError as error:
         raise EnvironmentProblem(f"a Dask cluster needs the extra `cluster` ({error.name})") from None
     return connected(scheduler)

@@ -15,7 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 from test_docs import DOCS, PAGES, command_lines
 
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.storage.ledger import Ledger
 from searcher.cli import main
 from searcher.loading import load_config
 from searcher.results.dft_inputs import oxygen_molecule
@@ -37,7 +37,7 @@ ELSEWHERE = {
     "potential fit": "tests/relax/test_gap_fit.py",
     "potential check": "tests/relax/test_potential_check.py",
     "potential label": "tests/relax/test_labelling.py",
-    "potential improve": "tests/searcher/campaign/test_improving.py",
+    "potential improve": "tests/searcher/campaign/improvement/test_improving.py",
     "repair": "tests/faults/test_damage.py",
     "unlock": "tests/searcher/campaign/test_resuming.py",
 }
@@ -129,7 +129,7 @@ def words_of(line):
 
 
 def small(line):
-    """What a command also needs on stand-ins: few steps, coarse cells, energies that are not the shipped potential's."""
+    """What a command also needs on stand-ins: few steps, coarse cells, energies of their own."""
     if line.startswith("searcher roundtrip"):
         return ["--allow-coarse"]
     if line.startswith(("searcher train", "searcher tune")):

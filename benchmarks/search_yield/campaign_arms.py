@@ -10,9 +10,9 @@ from rich.console import Console
 from benchmarks.search_yield.cells import Cell, campaign_settings, configuration, merged, relaxing_to_the_end
 from benchmarks.search_yield.records import ArmRun, Relaxation, seconds_so_far, stopwatch
 from searcher.campaign.campaign import Campaign, open_campaign
-from searcher.campaign.candidate import Candidate, Gate
-from searcher.campaign.ledger import Ledger
 from searcher.campaign.loop import run_campaign
+from searcher.campaign.storage.candidate import Candidate, Gate
+from searcher.campaign.storage.ledger import Ledger
 from searcher.errors import InputError
 
 MOST_ITERATIONS = 10_000

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from benchmarks.search_yield.cells import Cell, campaign_settings, configuration, merged, relaxing_to_the_end
 from searcher.campaign.campaign import open_campaign
-from searcher.campaign.candidate import Candidate, Gate
 from searcher.campaign.loop import run_campaign
+from searcher.campaign.storage.candidate import Candidate, Gate
 
 HEADERS = (
     "variant",

@@ -13,12 +13,12 @@ from rich.console import Console
 
 from benchmarks.search_yield.cells import START, Cell, campaign_settings, configuration, merged
 from relax.potential import PotentialSpec
+from searcher.campaign.beginning.preparation import PREPARATION, prepare
 from searcher.campaign.campaign import Campaign, open_campaign
-from searcher.campaign.candidate import Gate
-from searcher.campaign.executor import Executor
-from searcher.campaign.fingerprints import Fingerprints
-from searcher.campaign.preparation import PREPARATION, prepare
 from searcher.campaign.problem import SurfaceProblem
+from searcher.campaign.storage.candidate import Gate
+from searcher.campaign.workers.executor import Executor
+from searcher.campaign.workers.fingerprints import Fingerprints
 from searcher.config import result_changing
 from searcher.scoring.novelty import Fingerprint
 

@@ -9,7 +9,7 @@ from ase import Atoms
 
 from benchmarks.search_yield.frame import Frame
 from benchmarks.search_yield.records import END, ArmRun, Relaxation
-from searcher.campaign.candidate import slab
+from searcher.campaign.storage.candidate import slab
 from searcher.scoring.novelty import Fingerprint, same_termination
 from searcher.scoring.thermodynamics import Envelope, Line
 from searcher.scoring.validity import check_validity

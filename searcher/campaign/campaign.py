@@ -9,14 +9,14 @@ from typing import Any
 from uuid import uuid4
 
 from relax.potential import PotentialError, PotentialSpec, gap_spec, potential_hash
-from searcher.campaign.candidate import PREPARATION, Candidate
-from searcher.campaign.executor import Executor, InlineExecutor, LocalExecutor
-from searcher.campaign.fingerprints import Fingerprints
-from searcher.campaign.ledger import LEDGER, Ledger
-from searcher.campaign.locking import DriverLock
-from searcher.campaign.potential_versions import XML, add_version, current, version_folder
 from searcher.campaign.provenance import provenance
 from searcher.campaign.resuming import read_origin, refuse_changes, resumed, versions
+from searcher.campaign.storage.candidate import PREPARATION, Candidate
+from searcher.campaign.storage.ledger import LEDGER, Ledger
+from searcher.campaign.storage.locking import DriverLock
+from searcher.campaign.storage.potential_versions import XML, add_version, current, version_folder
+from searcher.campaign.workers.executor import Executor, InlineExecutor, LocalExecutor
+from searcher.campaign.workers.fingerprints import Fingerprints
 from searcher.config import CampaignConfig, ExecutionSection, result_changing
 from searcher.errors import EnvironmentProblem
 from searcher.files import write_text
@@ -163,10 +163,10 @@ def make_executor(section: ExecutionSection, stop: Event) -> Executor:
 
 def _on_cluster(section: ExecutionSection, stop: Event) -> Executor:
     if section.slurm is not None:
-        from searcher.campaign.slurm import SlurmExecutor  # these two are an extra of the installation
+        from searcher.campaign.workers.slurm import SlurmExecutor  # these two are an extra of the installation
 
         return SlurmExecutor(section, stop)
-    from searcher.campaign.cluster import DaskExecutor
+    from searcher.campaign.workers.cluster import DaskExecutor
 
     return DaskExecutor(section.scheduler, section.deadline_s, section.memory_gib, section.tasks_per_worker, stop)
 

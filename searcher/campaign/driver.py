@@ -10,22 +10,22 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
+from searcher.campaign.arms.gan_arm import check_settings
+from searcher.campaign.beginning.preparation import prepare
+from searcher.campaign.beginning.thickness import compare_thicknesses, print_thicknesses
+from searcher.campaign.beginning.withheld import find_again
 from searcher.campaign.campaign import Campaign, open_campaign
-from searcher.campaign.candidate import PREPARATION, Gate
-from searcher.campaign.executor import Executor
-from searcher.campaign.gan_arm import check_settings
 from searcher.campaign.hopping.seeds import hop_for_seeds
 from searcher.campaign.hopping.visited_minima import read_minima
 from searcher.campaign.improvement.improving import IMPROVE, improve, take_up
-from searcher.campaign.ledger import Ledger
 from searcher.campaign.loop import run_campaign
-from searcher.campaign.preparation import prepare
 from searcher.campaign.pretraining import pretrain
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.resuming import FINISHED
 from searcher.campaign.stopping import StopRequest, stop_before_wall_time
-from searcher.campaign.thickness import compare_thicknesses, print_thicknesses
-from searcher.campaign.withheld import find_again
+from searcher.campaign.storage.candidate import PREPARATION, Gate
+from searcher.campaign.storage.ledger import Ledger
+from searcher.campaign.workers.executor import Executor
 from searcher.config import CampaignConfig, ImproveSection
 from searcher.errors import EnvironmentProblem, InputError, StoppedOnRequest
 from searcher.loading import load_config

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from searcher.campaign.arms.known import KnownBasins
+from searcher.campaign.beginning.preparation import seed_lines
 from searcher.campaign.campaign import Campaign
-from searcher.campaign.candidate import Candidate, Gate, Verdict
-from searcher.campaign.known import KnownBasins
-from searcher.campaign.preparation import seed_lines
 from searcher.campaign.problem import SurfaceProblem
+from searcher.campaign.storage.candidate import Candidate, Gate, Verdict
 from searcher.scoring.acceptance import AcceptanceSettings, Minimum, judge_batch
 from searcher.scoring.novelty import Fingerprint
 

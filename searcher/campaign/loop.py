@@ -6,15 +6,15 @@ from collections.abc import Callable
 from rich.console import Console
 
 from searcher.campaign import stages
+from searcher.campaign.beginning.inheritance import inherit
+from searcher.campaign.beginning.preparation import prepare
 from searcher.campaign.campaign import Campaign
-from searcher.campaign.candidate import PREPARATION
 from searcher.campaign.improvement.improving import improve, take_up
-from searcher.campaign.inheritance import inherit
-from searcher.campaign.preparation import prepare
 from searcher.campaign.problem import SurfaceProblem
-from searcher.campaign.retention import require_space, sweep
 from searcher.campaign.snapshot import take_snapshot
 from searcher.campaign.stopping import stopped
+from searcher.campaign.storage.candidate import PREPARATION
+from searcher.campaign.storage.retention import require_space, sweep
 from searcher.errors import StoppedOnRequest
 
 AfterIteration = Callable[[Campaign, int], None]

@@ -12,16 +12,16 @@ from rich.console import Console
 from generators.gan import WEIGHTS_NAME
 from generators.proposal import TrainingRecord
 from generators.training.checkpoint import load_weights, save_weights
+from searcher.campaign.arms.gan_arm import gan_proposer, training_settings
+from searcher.campaign.arms.proposing import training_records
+from searcher.campaign.beginning.preparation import add_references
 from searcher.campaign.campaign import Campaign
-from searcher.campaign.candidate import PREPARATION, spawn_seed
-from searcher.campaign.gan_arm import gan_proposer, training_settings
-from searcher.campaign.preparation import add_references
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.progress import counting
-from searcher.campaign.proposing import training_records
 from searcher.campaign.snapshot import KnownTermination, Snapshot, take_snapshot
-from searcher.campaign.verification import file_hash
-from searcher.campaign.warm_start import WEIGHTS, PretrainingMinimum, write_warm_start
+from searcher.campaign.storage.candidate import PREPARATION, spawn_seed
+from searcher.campaign.storage.verification import file_hash
+from searcher.campaign.storage.warm_start import WEIGHTS, PretrainingMinimum, write_warm_start
 from searcher.scoring.descriptors import LocalVectors
 from searcher.scoring.novelty import KnownSet
 

@@ -9,9 +9,9 @@ from ase import Atoms
 
 from relax.worker import plain_arrays, relax_task
 from searcher.campaign.campaign import Campaign
-from searcher.campaign.candidate import Candidate, Gate, Verdict
 from searcher.campaign.early_stopping import StopPlan
 from searcher.campaign.problem import SurfaceProblem
+from searcher.campaign.storage.candidate import Candidate, Gate, Verdict
 from searcher.errors import EnvironmentProblem
 from searcher.scoring.validity import check_validity
 

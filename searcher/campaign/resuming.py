@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from searcher.campaign.improvement.versions import current_potential
-from searcher.campaign.ledger import Ledger
 from searcher.campaign.provenance import provenance
+from searcher.campaign.storage.ledger import Ledger
 from searcher.config import CampaignConfig, flatten, result_changing
 from searcher.errors import EnvironmentProblem, InputError
 

@@ -5,8 +5,8 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from searcher.campaign.candidate import Candidate, Gate, Verdict
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.storage.candidate import Candidate, Gate, Verdict
+from searcher.campaign.storage.ledger import Ledger
 from searcher.scoring.thermodynamics import Line
 
 

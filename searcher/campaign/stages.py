@@ -5,19 +5,19 @@ from typing import Any
 
 from rich.console import Console
 
+from searcher.campaign.arms.known import describe_known, known_to
+from searcher.campaign.arms.proposing import draw_proposals, learn
+from searcher.campaign.arms.ranking import learn_heights
+from searcher.campaign.arms.screening import record_proposals, select
+from searcher.campaign.arms.waves import drop_rest, planned, shares, waves
 from searcher.campaign.campaign import Campaign
-from searcher.campaign.candidate import Gate, Verdict
 from searcher.campaign.early_stopping import EARLY_REASONS, plan_stops
 from searcher.campaign.judging import judge
-from searcher.campaign.known import describe_known, known_to
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.progress import counting
-from searcher.campaign.proposing import draw_proposals, learn
-from searcher.campaign.ranking import learn_heights
 from searcher.campaign.relaxing import relax_candidates
-from searcher.campaign.screening import record_proposals, select
 from searcher.campaign.snapshot import Snapshot
-from searcher.campaign.waves import drop_rest, planned, shares, waves
+from searcher.campaign.storage.candidate import Gate, Verdict
 from searcher.config import ArmSection
 
 

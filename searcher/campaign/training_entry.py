@@ -7,12 +7,12 @@ from rich.console import Console
 
 from generators.gan import WEIGHTS_NAME
 from generators.training.processes import join_processes, leave_processes
+from searcher.campaign.arms.gan_arm import fit, training_settings
+from searcher.campaign.arms.proposing import training_records
+from searcher.campaign.arms.training_job import Metric, alone_in, earlier_metrics, finished, leave, training_folder
+from searcher.campaign.beginning.preparation import recorded_problem
 from searcher.campaign.campaign import read_campaign
-from searcher.campaign.gan_arm import fit, training_settings
-from searcher.campaign.preparation import recorded_problem
-from searcher.campaign.proposing import training_records
 from searcher.campaign.snapshot import take_snapshot
-from searcher.campaign.training_job import Metric, alone_in, earlier_metrics, finished, leave, training_folder
 from searcher.errors import InputError
 
 

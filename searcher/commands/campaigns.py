@@ -37,7 +37,7 @@ def run(
 
     extra = [f"execution.workers={workers}"] if workers else []
     config = load_config(config_path, [*(overrides or []), *extra])
-    from searcher.campaign.inputs import check_inputs
+    from searcher.campaign.beginning.inputs import check_inputs
 
     origin = None
     if fork is not None:
@@ -71,7 +71,7 @@ def run(
 
 def _job_script(section: "ExecutionSection") -> str:
     try:
-        from searcher.campaign.slurm import job_script  # an extra of the installation
+        from searcher.campaign.workers.slurm import job_script  # an extra of the installation
     except ModuleNotFoundError as error:
         raise EnvironmentProblem(f"`execution.slurm` needs the extra `cluster` ({error.name})") from None
     assert section.slurm is not None
@@ -80,7 +80,7 @@ def _job_script(section: "ExecutionSection") -> str:
 
 def validate(config_path: ConfigPath, overrides: Overrides = None) -> None:
     """Check a configuration and the files that it names."""
-    from searcher.campaign.inputs import check_inputs
+    from searcher.campaign.beginning.inputs import check_inputs
     from searcher.loading import load_config
 
     check_inputs(load_config(config_path, overrides or []))
@@ -89,7 +89,7 @@ def validate(config_path: ConfigPath, overrides: Overrides = None) -> None:
 
 def status(run_folder: RunPath, as_json: AsJson = False) -> None:
     """Where a campaign stands; also while it runs."""
-    from searcher.campaign.ledger import Ledger
+    from searcher.campaign.storage.ledger import Ledger
     from searcher.results.status import print_status
     from searcher.results.status import status as read_status
 
@@ -105,8 +105,8 @@ def verify(
     digest: Annotated[bool, typer.Option("--digest", help="Print the hash of everything that must be equal.")] = False,
 ) -> None:
     """Name everything that is damaged or missing."""
-    from searcher.campaign import verification
-    from searcher.campaign.ledger import Ledger
+    from searcher.campaign.storage import verification
+    from searcher.campaign.storage.ledger import Ledger
 
     ledger = Ledger.of_run(run_folder)
     found = verification.damage(run_folder, ledger)
@@ -124,7 +124,7 @@ def sync_mlflow(run_folder: RunPath) -> None:
 
 def unlock(run_folder: RunPath) -> None:
     """Free a campaign that a driver on another host left locked."""
-    from searcher.campaign.locking import unlock as free
+    from searcher.campaign.storage.locking import unlock as free
 
     if not run_folder.is_dir():
         raise InputError(f"`{run_folder}` does not exist")
@@ -134,8 +134,8 @@ def unlock(run_folder: RunPath) -> None:
 def repair(run_folder: RunPath) -> None:
     """Go on from what is left of a ledger whose write-ahead log was cut or lost."""
     from searcher.campaign.campaign import LEDGER
-    from searcher.campaign.ledger import Ledger
-    from searcher.campaign.locking import DriverLock
+    from searcher.campaign.storage.ledger import Ledger
+    from searcher.campaign.storage.locking import DriverLock
 
     if not (run_folder / LEDGER).is_file():
         raise StorageError(f"`{run_folder / LEDGER}` does not exist: this folder holds no campaign")

@@ -13,7 +13,7 @@ from searcher.errors import EnvironmentProblem, InputError
 
 if TYPE_CHECKING:
     from relax.potential import PotentialSpec
-    from searcher.campaign.executor import Executor
+    from searcher.campaign.workers.executor import Executor
 
 CORES = os.cpu_count() or 1
 DEADLINE_S = 900.0
@@ -38,7 +38,7 @@ def note(text: str) -> None:
 
 def make_executor(workers: int) -> "Executor":
     """Isolated processes for energies and SOAP vectors."""
-    from searcher.campaign.executor import LocalExecutor
+    from searcher.campaign.workers.executor import LocalExecutor
 
     return LocalExecutor(workers, DEADLINE_S, MEMORY_GIB, TASKS_PER_WORKER, Event())
 

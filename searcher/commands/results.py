@@ -76,7 +76,7 @@ def report(
     ] = None,
 ) -> None:
     """Write report.html."""
-    from searcher.campaign.ledger import Ledger
+    from searcher.campaign.storage.ledger import Ledger
     from searcher.results.report import write_report
 
     ledger = Ledger.of_run(run_folder)
@@ -109,7 +109,7 @@ def export(
     workers: Workers = CORES,
 ) -> None:
     """Write accepted terminations for other programs."""
-    from searcher.campaign.ledger import Ledger
+    from searcher.campaign.storage.ledger import Ledger
     from searcher.results.export import chosen_terminations
     from searcher.results.export import export as export_structures
 

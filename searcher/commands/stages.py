@@ -28,8 +28,8 @@ def seeds(
     snapshots: Annotated[bool, typer.Option(help="Write the recorded steps of each relaxation too.")] = False,
 ) -> None:
     """Terminations of the configured facet, relaxed by the configured potential."""
+    from searcher.campaign.beginning.inputs import check_inputs
     from searcher.campaign.driver import write_seeds
-    from searcher.campaign.inputs import check_inputs
     from searcher.loading import load_config
 
     if method not in ("construction", "basin-hopping"):
@@ -41,8 +41,8 @@ def seeds(
 
 def thickness(config_path: ConfigPath, overrides: Overrides = None) -> None:
     """How thin the frozen part of the slab may be: γ of every termination on thin and thick templates."""
+    from searcher.campaign.beginning.inputs import check_inputs
     from searcher.campaign.driver import check_thickness
-    from searcher.campaign.inputs import check_inputs
     from searcher.loading import load_config
 
     config = load_config(config_path, overrides or [])

@@ -14,10 +14,10 @@ from generators.grids.backmapping import BackmappingSettings, Decoded, backmap
 from generators.grids.files import GridFile, read_grids
 from generators.grids.spec import GridError, GridSpec
 from generators.overlaps import DistanceTable, push_apart
-from searcher.campaign.gan_arm import backmapping_settings
-from searcher.campaign.ledger import Ledger
-from searcher.campaign.preparation import recorded_problem
+from searcher.campaign.arms.gan_arm import backmapping_settings
+from searcher.campaign.beginning.preparation import recorded_problem
 from searcher.campaign.problem import SurfaceProblem
+from searcher.campaign.storage.ledger import Ledger
 from searcher.config import CampaignConfig
 from searcher.errors import InputError
 from searcher.files import replacing

@@ -9,8 +9,8 @@ from ase import Atoms
 from rich.console import Console
 from rich.table import Table
 
-from searcher.campaign.candidate import Verdict
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.storage.candidate import Verdict
+from searcher.campaign.storage.ledger import Ledger
 from searcher.errors import InputError
 from searcher.evaluation.energies import Energies, EnergyReferences, lines_of
 from searcher.evaluation.symmetric import relaxed_symmetric

@@ -9,7 +9,7 @@ import numpy as np
 from relax.potential import PotentialSpec, gap_spec
 from relax.references import References
 from relax.worker import evaluate_task, plain_arrays, reference_task
-from searcher.campaign.executor import Executor
+from searcher.campaign.workers.executor import Executor
 from searcher.errors import EnvironmentProblem, InputError
 from searcher.scoring.thermodynamics import Line, gamma_one_sided, gamma_symmetric
 from searcher.structures.crystal import Crystal

@@ -16,7 +16,7 @@ from relax.overlaps import frozen_indices
 from relax.potential import PotentialSpec
 from relax.relaxation import RelaxationSettings, RelaxationSettingsError
 from relax.worker import plain_arrays, relax_task
-from searcher.campaign.executor import Executor, Outcome
+from searcher.campaign.workers.executor import Executor, Outcome
 from searcher.errors import InputError
 from searcher.files import replacing
 from searcher.structures.slabs import ID_KEYS, structure_ids

@@ -9,7 +9,7 @@ from ase import Atoms
 from rich.console import Console
 from rich.table import Table
 
-from searcher.campaign.fingerprints import Fingerprints
+from searcher.campaign.workers.fingerprints import Fingerprints
 from searcher.errors import InputError
 from searcher.evaluation.energies import Energies, EnergyReferences, lines_of, recorded_references
 from searcher.scoring.archive_index import ArchiveIndex

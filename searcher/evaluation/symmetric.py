@@ -9,7 +9,7 @@ from ase import Atoms
 
 from relax.potential import PotentialSpec
 from relax.worker import plain_arrays, relax_task
-from searcher.campaign.executor import Executor
+from searcher.campaign.workers.executor import Executor
 from searcher.errors import EnvironmentProblem
 from searcher.structures.slabs import FileStructure
 from searcher.structures.symmetric import symmetrised

@@ -22,8 +22,8 @@ from generators.training.dataset import StructureDataset
 from generators.training.evaluation import as_record, compare_property, evaluate, smoothness
 from generators.training.health import coarse_features
 from generators.training.likeness import nearest_by_similarity
-from searcher.campaign.executor import Executor
-from searcher.campaign.fingerprints import Fingerprints
+from searcher.campaign.workers.executor import Executor
+from searcher.campaign.workers.fingerprints import Fingerprints
 from searcher.generation.data_set import DataSet
 from searcher.results import generator_plots
 from searcher.results.soap_map import map_axes

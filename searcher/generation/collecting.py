@@ -5,9 +5,9 @@ from pathlib import Path
 
 from ase import Atoms
 
-from searcher.campaign.ledger import Ledger
-from searcher.campaign.preparation import recorded_problem
+from searcher.campaign.beginning.preparation import recorded_problem
 from searcher.campaign.snapshot import take_snapshot
+from searcher.campaign.storage.ledger import Ledger
 from searcher.errors import InputError
 from searcher.scoring.validity import check_validity
 

@@ -41,8 +41,8 @@ def open_sampler(folder: Path, run: Path | None, device: str = "cpu") -> tuple[S
 
 def _template(folder: Path, run: Path | None) -> Template | None:
     if run is not None:
-        from searcher.campaign.ledger import Ledger
-        from searcher.campaign.preparation import recorded_problem
+        from searcher.campaign.beginning.preparation import recorded_problem
+        from searcher.campaign.storage.ledger import Ledger
 
         ledger = Ledger.of_run(run)
         template = recorded_problem(ledger).template

@@ -11,7 +11,7 @@ from ase import Atoms
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from searcher.campaign.executor import Executor
+from searcher.campaign.workers.executor import Executor
 from searcher.errors import EnvironmentProblem, InputError, SearchFailed
 from searcher.files import write_text
 from searcher.generation.assessment import assess

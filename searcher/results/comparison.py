@@ -10,10 +10,10 @@ from ase import Atoms
 from rich.console import Console
 from rich.table import Table
 
-from searcher.campaign.candidate import Verdict
-from searcher.campaign.executor import Executor
-from searcher.campaign.fingerprints import Fingerprints
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.storage.candidate import Verdict
+from searcher.campaign.storage.ledger import Ledger
+from searcher.campaign.workers.executor import Executor
+from searcher.campaign.workers.fingerprints import Fingerprints
 from searcher.errors import InputError
 from searcher.evaluation.diagram import as_record, diagram_of_runs
 from searcher.results.status import status, yield_per_thousand

@@ -9,8 +9,8 @@ import numpy as np
 import spglib
 from ase import Atoms
 
-from searcher.campaign.ledger import Ledger
 from searcher.campaign.problem import surface_repeat
+from searcher.campaign.storage.ledger import Ledger
 from searcher.config import SurfaceSection
 from searcher.results.terminations import Termination, reference_labels
 from searcher.scoring.neighbours import neighbour_pairs

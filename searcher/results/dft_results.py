@@ -14,8 +14,8 @@ from ase.io import write
 from rich.console import Console
 from rich.table import Table
 
-from searcher.campaign.ledger import LEDGER, Ledger
-from searcher.campaign.locking import DriverLock
+from searcher.campaign.storage.ledger import LEDGER, Ledger
+from searcher.campaign.storage.locking import DriverLock
 from searcher.errors import InputError
 from searcher.results.dft_inputs import JOBS
 from searcher.results.terminations import chosen_delta_mu_o

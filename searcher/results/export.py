@@ -13,9 +13,9 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from searcher.campaign.candidate import Verdict
-from searcher.campaign.ledger import Ledger
 from searcher.campaign.problem import template_settings
+from searcher.campaign.storage.candidate import Verdict
+from searcher.campaign.storage.ledger import Ledger
 from searcher.config import CampaignConfig
 from searcher.errors import InputError
 from searcher.files import replacing, write_text

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.storage.ledger import Ledger
 
 README = """\
 Terminations of campaign `{name}`: {count} structures ({selection})

@@ -12,13 +12,13 @@ from relax.dynamics import DynamicsSettings, DynamicsSettingsError
 from relax.potential import PotentialSpec
 from relax.vibrations import free_energies
 from relax.worker import dynamics_task, plain_arrays, vibrations_task
-from searcher.campaign.candidate import spawn_seed
-from searcher.campaign.executor import Executor, Outcome
-from searcher.campaign.fingerprints import Fingerprints
-from searcher.campaign.ledger import Ledger
-from searcher.campaign.potential_versions import require_unchanged, versions
-from searcher.campaign.preparation import recorded_problem
+from searcher.campaign.beginning.preparation import recorded_problem
 from searcher.campaign.relaxing import relaxation_window
+from searcher.campaign.storage.candidate import spawn_seed
+from searcher.campaign.storage.ledger import Ledger
+from searcher.campaign.storage.potential_versions import require_unchanged, versions
+from searcher.campaign.workers.executor import Executor, Outcome
+from searcher.campaign.workers.fingerprints import Fingerprints
 from searcher.errors import EnvironmentProblem, InputError
 from searcher.results.terminations import Termination
 from searcher.scoring.novelty import Fingerprint, pair_kappa, same_termination

@@ -9,8 +9,8 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from generators.grids.spec import GridSpec
-from searcher.campaign.candidate import Verdict
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.storage.candidate import Verdict
+from searcher.campaign.storage.ledger import Ledger
 from searcher.results.status import FUNNEL_COLUMNS, arm_names
 from searcher.scoring.thermodynamics import Envelope, Line, delta_mu_o
 

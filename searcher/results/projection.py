@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from searcher.campaign.candidate import Verdict
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.storage.candidate import Verdict
+from searcher.campaign.storage.ledger import Ledger
 from searcher.config import COSMETIC, flatten
 from searcher.files import write_text
 from searcher.results import plots

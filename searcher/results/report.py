@@ -13,9 +13,9 @@ from ase.data import atomic_numbers
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from searcher.campaign.candidate import Candidate, Verdict
-from searcher.campaign.executor import Executor
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.storage.candidate import Candidate, Verdict
+from searcher.campaign.storage.ledger import Ledger
+from searcher.campaign.workers.executor import Executor
 from searcher.config import flatten
 from searcher.files import write_text
 from searcher.results import report_diagram, report_training, svg

@@ -9,8 +9,8 @@ from ase.data import chemical_symbols, covalent_radii
 from ase.data.colors import jmol_colors
 from markupsafe import Markup
 
-from searcher.campaign.candidate import Verdict
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.storage.candidate import Verdict
+from searcher.campaign.storage.ledger import Ledger
 from searcher.errors import StorageError
 from searcher.results import svg
 from searcher.results.description import describe_candidate

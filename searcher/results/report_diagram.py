@@ -6,8 +6,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from searcher.campaign.candidate import Candidate, Verdict
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.storage.candidate import Candidate, Verdict
+from searcher.campaign.storage.ledger import Ledger
 from searcher.errors import InputError
 from searcher.results import svg
 from searcher.results.status import arm_names

@@ -12,8 +12,8 @@ from markupsafe import Markup
 from generators.grids.augmentation import apply_operation
 from generators.grids.compiled import gaussian_sums
 from generators.grids.files import GridFile, read_grids
-from searcher.campaign.candidate import Candidate, Gate, Verdict
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.storage.candidate import Candidate, Gate, Verdict
+from searcher.campaign.storage.ledger import Ledger
 from searcher.results import plots, svg
 from searcher.structures.templates import plane_group
 

@@ -12,8 +12,8 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.linalg import eigh
 from scipy.spatial.distance import squareform
 
-from searcher.campaign.executor import Executor, Task
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.storage.ledger import Ledger
+from searcher.campaign.workers.executor import Executor, Task
 from searcher.errors import SearchFailed
 from searcher.files import replacing
 from searcher.scoring.descriptors import SoapSettings, describe_payload, mean_task, rematch_task

@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import chi2
 
-from searcher.campaign.candidate import Verdict
-from searcher.campaign.ledger import Ledger
-from searcher.campaign.locking import holder
-from searcher.campaign.retention import disk_use
+from searcher.campaign.storage.candidate import Verdict
+from searcher.campaign.storage.ledger import Ledger
+from searcher.campaign.storage.locking import holder
+from searcher.campaign.storage.retention import disk_use
 
 LAST_STAGE = "close"
 """the stage whose record ends an iteration"""

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from searcher.campaign.candidate import Candidate, Verdict
 from searcher.campaign.improvement.versions import potential_at
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.storage.candidate import Candidate, Verdict
+from searcher.campaign.storage.ledger import Ledger
 from searcher.scoring.thermodynamics import Line
 
 MEV = 1000.0

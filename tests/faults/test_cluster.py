@@ -12,7 +12,7 @@ import pytest
 from campaign_processes import digest, finish, start, wait_for
 from dask_cluster import Cluster
 
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.storage.ledger import Ledger
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

@@ -10,9 +10,9 @@ import torch
 from campaign_processes import call
 
 from generators.training.checkpoint import WeightsError, load_last_checkpoint, load_weights, save_checkpoint
-from searcher.campaign import verification
-from searcher.campaign.candidate import Candidate, candidate_id, slab
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.storage import verification
+from searcher.campaign.storage.candidate import Candidate, candidate_id, slab
+from searcher.campaign.storage.ledger import Ledger
 from searcher.errors import StorageError
 
 N_TRANSACTIONS = 30

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 from campaign_processes import finish
 
-from searcher.campaign.candidate import Gate, Verdict
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.storage.candidate import Gate, Verdict
+from searcher.campaign.storage.ledger import Ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

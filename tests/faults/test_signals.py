@@ -8,7 +8,7 @@ import time
 import pytest
 from campaign_processes import descendants, digest, ended_within, finish, none_left, start, wait_for
 
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.storage.ledger import Ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(6 * 3600)]
 

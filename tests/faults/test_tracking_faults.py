@@ -13,7 +13,7 @@ from campaign_processes import call, digest, finish, start
 from mlflow import MlflowClient
 from tracking_servers import free_port, mlflow_server
 
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.storage.ledger import Ledger
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "searcher"))
 from results_campaign import build_campaign

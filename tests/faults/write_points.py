@@ -33,11 +33,11 @@ from typing import Any
 
 from rich.console import Console
 
-from searcher.campaign import verification
 from searcher.campaign.campaign import open_campaign
-from searcher.campaign.executor import InlineExecutor, Outcome
-from searcher.campaign.ledger import LEDGER, Ledger
 from searcher.campaign.loop import run_campaign
+from searcher.campaign.storage import verification
+from searcher.campaign.storage.ledger import LEDGER, Ledger
+from searcher.campaign.workers.executor import InlineExecutor, Outcome
 from searcher.cli import main as command_line
 from searcher.loading import load_config
 

@@ -27,7 +27,7 @@ from relax.potential import CountingCalculator, PotentialError, gap_spec, potent
 from relax.relaxation import RelaxationSettings, relax
 from relax.watching import POTENTIAL_FAILED
 from relax.worker import evaluate_task, relax_task
-from searcher.campaign.executor import LocalExecutor
+from searcher.campaign.workers.executor import LocalExecutor
 
 GAP = gap_spec("ruo2").as_dict()
 RAW = """

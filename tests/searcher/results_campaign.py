@@ -9,8 +9,8 @@ from ase import Atoms
 from generators.grids.density import densities, pack
 from generators.grids.files import write_grids
 from generators.grids.spec import GridSpec
-from searcher.campaign.candidate import Candidate, Gate, Verdict, candidate_id, spawn_seed
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.storage.candidate import Candidate, Gate, Verdict, candidate_id, spawn_seed
+from searcher.campaign.storage.ledger import Ledger
 from searcher.config import ArmSection, BudgetSection, CampaignConfig, PotentialSection
 from searcher.structures.crystal import Crystal
 from searcher.structures.templates import build_template, seed_structures

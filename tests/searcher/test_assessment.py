@@ -10,7 +10,7 @@ from test_generation import SMALL, slabs
 
 from generators.sampling import Drawn
 from generators.training.dataset import StructureDataset
-from searcher.campaign.executor import InlineExecutor
+from searcher.campaign.workers.executor import InlineExecutor
 from searcher.generation.assessment import assess
 from searcher.generation.data_set import DataSet, data_set
 from searcher.generation.sampling import open_sampler

@@ -12,7 +12,7 @@ from ase import Atoms
 from results_campaign import build_campaign
 
 import searcher
-from searcher.campaign.executor import InlineExecutor
+from searcher.campaign.workers.executor import InlineExecutor
 from searcher.errors import InputError, StorageError
 from searcher.results.comparison import compare, merged
 

@@ -35,7 +35,7 @@ def test_a_dask_cluster_gives_the_same():
 
 @pytest.mark.slow
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
-    cluster = pytest.importorskip("searcher.campaign.cluster", reason="the extra `cluster` is not installed")
+    cluster = pytest.importorskip("searcher.campaign.workers.cluster", reason="the extra `cluster` is not installed")
     monkeypatch.setattr(cluster, "CONNECT_S", 0.5)
     with pytest.raises(EnvironmentProblem, match=r"127\.0\.0\.1:9"):
         mapped(math.sqrt, NUMBERS, scheduler="tcp://127.0.0.1:9")

@@ -9,7 +9,7 @@ from ase.constraints import FixAtoms
 from ase.io import read
 from results_campaign import POTENTIAL, build_campaign
 
-from searcher.campaign.ledger import Ledger
+from searcher.campaign.storage.ledger import Ledger
 from searcher.errors import InputError, StorageError
 from searcher.results.export import export, three_dimensional, write_accepted_db
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from searcher.campaign.beginning.preparation import prepare
 from searcher.campaign.campaign import open_campaign
-from searcher.campaign.executor import InlineExecutor
-from searcher.campaign.ledger import Ledger
-from searcher.campaign.preparation import prepare
 from searcher.campaign.stopping import StopRequest
+from searcher.campaign.storage.ledger import Ledger
+from searcher.campaign.workers.executor import InlineExecutor
 from searcher.loading import load_config
 from searcher.results.export import chosen_terminations
 from searcher.results.finite_temperature import AtTemperature, asked_for

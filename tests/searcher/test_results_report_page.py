@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from results_campaign import build_campaign
 
-from searcher.campaign.executor import InlineExecutor
+from searcher.campaign.workers.executor import InlineExecutor
 from searcher.results.report import write_report
 from searcher.results.report_data import example_pictures
 from searcher.results.soap_map import CACHE, groups_of_kernel, likeness, most_different, principal_axes

@@ -13,8 +13,8 @@ from rich.console import Console
 from generators.grids.density import densities, pack
 from generators.grids.files import read_grids, write_grids
 from generators.grids.spec import GridError, GridSpec
+from searcher.campaign.beginning.preparation import prepare
 from searcher.campaign.campaign import open_campaign
-from searcher.campaign.preparation import prepare
 from searcher.campaign.problem import ReferenceEnergies, build_problem, template_settings
 from searcher.campaign.stopping import StopRequest
 from searcher.loading import load_config

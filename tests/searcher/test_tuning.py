@@ -8,7 +8,7 @@ import pytest
 from test_assessment import DEFAULT
 from test_generation import SMALL, slabs
 
-from searcher.campaign.executor import InlineExecutor
+from searcher.campaign.workers.executor import InlineExecutor
 from searcher.errors import EnvironmentProblem, InputError
 from searcher.generation.tuning import Trial, grid, pareto_front, parse_choices, tune
 from searcher.loading import load_generator_config

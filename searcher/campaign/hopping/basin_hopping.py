@@ -16,12 +16,12 @@ from ase import Atoms
 from generators.moves import BOND_REACH
 from relax.potential import PotentialSpec, potential_hash
 from relax.worker import relaxation_settings
-from searcher.campaign.executor import Executor
 from searcher.campaign.hopping.hops import HopFolder, hop_counts, read_hops
 from searcher.campaign.hopping.markov_chains import OXYGEN, Walk
 from searcher.campaign.hopping.settings import BasinHoppingSettings
 from searcher.campaign.hopping.visited_minima import VisitedMinimum, distinct_minima, write_minima
 from searcher.campaign.problem import SurfaceProblem
+from searcher.campaign.workers.executor import Executor
 from searcher.errors import InputError
 
 __all__ = ["BasinHoppingSettings", "VisitedMinimum", "basin_hopping", "hop_counts", "read_hops", "write_minima"]

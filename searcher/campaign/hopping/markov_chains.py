@@ -12,12 +12,12 @@ from ase import Atoms
 from generators.moves import cartesian_move, delocalized_move, insert_oxygen, relocate_oxygen, remove_oxygen
 from relax.potential import PotentialSpec
 from relax.worker import plain_arrays, relax_task
-from searcher.campaign.executor import Executor, Outcome
 from searcher.campaign.hopping.hops import Hop
 from searcher.campaign.hopping.paving import Paving
 from searcher.campaign.hopping.settings import BasinHoppingSettings
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.relaxing import relaxation_window
+from searcher.campaign.workers.executor import Executor, Outcome
 from searcher.errors import SearchFailed
 from searcher.scoring.thermodynamics import BOLTZMANN
 from searcher.scoring.validity import check_validity

@@ -5,13 +5,13 @@ from pathlib import Path
 from ase import Atoms
 from rich.console import Console
 
+from searcher.campaign.beginning.preparation import seed_lines
 from searcher.campaign.campaign import Campaign
-from searcher.campaign.candidate import PREPARATION, Gate
 from searcher.campaign.hopping.basin_hopping import VisitedMinimum, basin_hopping, write_minima
 from searcher.campaign.hopping.settings import basin_hopping_settings
-from searcher.campaign.preparation import seed_lines
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.progress import counting
+from searcher.campaign.storage.candidate import PREPARATION, Gate
 from searcher.errors import SearchFailed
 from searcher.scoring.novelty import Fingerprint, same_termination
 from searcher.scoring.thermodynamics import Envelope

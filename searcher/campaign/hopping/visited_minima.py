@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from searcher.campaign.executor import Executor
-from searcher.campaign.fingerprints import Fingerprints
 from searcher.campaign.hopping.hops import Hop
 from searcher.campaign.problem import SurfaceProblem
-from searcher.campaign.warm_start import PretrainingMinimum
+from searcher.campaign.storage.warm_start import PretrainingMinimum
+from searcher.campaign.workers.executor import Executor
+from searcher.campaign.workers.fingerprints import Fingerprints
 from searcher.errors import InputError
 from searcher.scoring.novelty import Fingerprint, KnownSet, pair_kappa
 from searcher.scoring.thermodynamics import Line

@@ -19,13 +19,13 @@ from relax.potential_figures import worsened
 from relax.references import References
 from relax.worker import evaluate_task, plain_arrays, reference_task
 from searcher.campaign.campaign import Campaign
-from searcher.campaign.candidate import Candidate
 from searcher.campaign.improvement.refit import Trial, fit_folder, fit_gap, labeller_figures, measure_both, present_data
 from searcher.campaign.improvement.selection import Pick, pick
 from searcher.campaign.improvement.versions import lines_under, with_references
-from searcher.campaign.potential_versions import add_version
 from searcher.campaign.problem import ReferenceEnergies, SurfaceProblem, template_settings
 from searcher.campaign.snapshot import is_known
+from searcher.campaign.storage.candidate import Candidate
+from searcher.campaign.storage.potential_versions import add_version
 from searcher.config import ImproveSection
 from searcher.errors import EnvironmentProblem, InputError
 from searcher.structures.crystal import Crystal

@@ -18,8 +18,8 @@ from relax.potential_check import check
 from relax.potential_figures import PotentialFigures
 from relax.surface_figures import SurfaceFigures, read_surface_figures, write_surface_figures
 from searcher.campaign.campaign import Campaign
-from searcher.campaign.potential_versions import FOLDER
 from searcher.campaign.problem import SurfaceProblem
+from searcher.campaign.storage.potential_versions import FOLDER
 from searcher.config import ImproveSection
 from searcher.errors import EnvironmentProblem, InputError
 from searcher.files import replacing

@@ -7,8 +7,8 @@ import numpy as np
 
 from relax.worker import evaluate_task, plain_arrays
 from searcher.campaign.campaign import Campaign
-from searcher.campaign.candidate import Candidate, Gate, Verdict
 from searcher.campaign.relaxing import require_same_potential
+from searcher.campaign.storage.candidate import Candidate, Gate, Verdict
 from searcher.config import ImproveSection
 from searcher.errors import SearchFailed
 from searcher.scoring.descriptors import LocalVectors

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from searcher.campaign.candidate import Candidate
-from searcher.campaign.ledger import Ledger
 from searcher.campaign.problem import ReferenceEnergies, SurfaceProblem
+from searcher.campaign.storage.candidate import Candidate
+from searcher.campaign.storage.ledger import Ledger
 from searcher.scoring.thermodynamics import Line
 
 

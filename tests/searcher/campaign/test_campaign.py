@@ -4,12 +4,11 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from rich.console import Console
+from inline_campaign import run
 
-from searcher.campaign import verification
-from searcher.campaign.campaign import Campaign, open_campaign
-from searcher.campaign.candidate import Verdict
-from searcher.campaign.loop import run_campaign
+from searcher.campaign.campaign import open_campaign
+from searcher.campaign.storage import verification
+from searcher.campaign.storage.candidate import Verdict
 from searcher.config import CampaignConfig
 from searcher.errors import InputError, LockedError, StoppedOnRequest
 from searcher.loading import load_config
@@ -19,15 +18,6 @@ SMALL = Path(__file__).parents[2] / "configs" / "small.yaml"
 
 def small(runs: Path, *overrides: str) -> CampaignConfig:
     return load_config(SMALL, [f"runs={runs}", "execution.executor=inline", *overrides])
-
-
-def run(config: CampaignConfig, stop: Event | None = None, after=lambda campaign, iteration: None) -> Campaign:
-    campaign = open_campaign(config, stop or Event())
-    try:
-        run_campaign(campaign, Console(quiet=True), after)
-    finally:
-        campaign.close()
-    return campaign
 
 
 def digest(config: CampaignConfig) -> str:

@@ -10,12 +10,13 @@ from threading import Event
 import pytest
 from rich.console import Console
 
-from searcher.campaign import resuming, verification
+from searcher.campaign import resuming
 from searcher.campaign.campaign import open_campaign
-from searcher.campaign.candidate import Gate
-from searcher.campaign.locking import HOLDER, holder, unlock
 from searcher.campaign.loop import run_campaign
-from searcher.campaign.retention import disk_use
+from searcher.campaign.storage import verification
+from searcher.campaign.storage.candidate import Gate
+from searcher.campaign.storage.locking import HOLDER, holder, unlock
+from searcher.campaign.storage.retention import disk_use
 from searcher.cli import main
 from searcher.errors import EnvironmentProblem, InputError, LockedError, StorageError
 from searcher.loading import load_config

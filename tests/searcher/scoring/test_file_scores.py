@@ -10,7 +10,7 @@ from ase.io import write
 from published_slabs import ENERGY_BULK, HALF_O2, published, reference_structures, with_energy
 
 from relax.potential import PotentialSpec
-from searcher.campaign.executor import InlineExecutor
+from searcher.campaign.workers.executor import InlineExecutor
 from searcher.errors import InputError
 from searcher.evaluation import scores
 from searcher.evaluation.diagram import as_record, diagram_of_files, with_o2_scheme

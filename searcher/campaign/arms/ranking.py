@@ -1,0 +1,113 @@
+"""The order in which proposals are relaxed: what may be low, what is uncertain, and something of everything."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from searcher.campaign.campaign import Campaign
+from searcher.campaign.problem import SurfaceProblem
+from searcher.campaign.snapshot import Snapshot
+from searcher.campaign.storage.candidate import Candidate
+from searcher.config import ScreeningSection
+from searcher.scoring.descriptors import LocalVectors
+from searcher.scoring.surrogate import FEWEST, HeightSurrogate, features
+from searcher.scoring.thermodynamics import Envelope
+
+MEV = 1e-3
+STEPS_LEARNED = 3
+"""Kept steps of each relaxation, early ones first: they look most like proposals."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What is expected of a proposal, in eV/Å² above the envelope of the known."""
+
+    mean: float
+    deviation: float
+
+
+def learn_heights(campaign: Campaign, problem: SurfaceProblem, known: Snapshot) -> HeightSurrogate | None:
+    """A surrogate of what is known to an arm; None while that is too little."""
+    envelope = Envelope(known.lines, campaign.config.acceptance.delta_mu_o_range)
+    rows: list[tuple[str, float]] = []
+    for one in known.known:
+        height = envelope.distance(one.line)
+        rows += [(key, height) for key in [key for key, _ in one.path][:STEPS_LEARNED] + [one.structure]]
+    if len(rows) < FEWEST:
+        return None
+    structures = {key: campaign.ledger.structure(key) for key, _ in rows}
+    described = campaign.fingerprints.of(structures)
+    examples, heights = [], []
+    for key, height in rows:
+        vectors, atoms = described[key], structures[key]
+        if vectors is not None:
+            free = vectors.subset(range(problem.template.n_frozen, len(atoms)))
+            examples.append(features(free, problem.soap, problem.excess_oxygen_per_area(atoms)))
+            heights.append(height)
+    return HeightSurrogate(np.array(examples), np.array(heights)) if len(examples) >= FEWEST else None
+
+
+def guess_heights(
+    surrogate: HeightSurrogate,
+    problem: SurfaceProblem,
+    described: Mapping[str, LocalVectors],
+    excess: Mapping[str, float],
+) -> dict[str, Guess]:
+    """Guesses by candidate id.
+
+    Parameters
+    ----------
+    described : mapping of str to LocalVectors
+        Of the free atoms.
+    excess : mapping of str to float
+        Oxygen per Å².
+    """
+    names = list(described)
+    found = surrogate.predict([features(described[name], problem.soap, excess[name]) for name in names])
+    return {name: Guess(float(m), float(d)) for name, m, d in zip(names, found.mean, found.deviation, strict=True)}
+
+
+def in_order(
+    candidates: Sequence[Candidate],
+    oxygen_counts: Mapping[str, int],
+    guesses: Mapping[str, Guess],
+    problem: SurfaceProblem,
+    settings: ScreeningSection,
+) -> list[Candidate]:
+    """Candidates in the order in which they deserve force calls.
+
+    Within an oxygen count (or all together without `composition_quota`) the lowest optimistic guess goes first, put
+    back for each one of its class that went before; a share of the places goes to the least certain. Without guesses
+    the order is that of the ids. Oxygen counts take turns.
+    """
+    groups: dict[int, list[Candidate]] = defaultdict(list)
+    for candidate in sorted(candidates, key=lambda c: c.id):
+        groups[oxygen_counts[candidate.id] if settings.composition_quota else 0].append(candidate)
+    ranked = []
+    for count, group in sorted(groups.items()):
+        ordered = _by_guess(group, guesses, problem, settings) if guesses else group
+        ranked += [(rank, count, candidate) for rank, candidate in enumerate(ordered)]
+    return [candidate for _, _, candidate in sorted(ranked, key=lambda row: row[:2])]
+
+
+def _by_guess(
+    group: Sequence[Candidate], guesses: Mapping[str, Guess], problem: SurfaceProblem, settings: ScreeningSection
+) -> list[Candidate]:
+    waiting = {c.id: c for c in group}
+    optimistic = {n: guesses[n].mean - settings.deviations * guesses[n].deviation for n in waiting}
+    classes = {n: problem.classes.classify(max(0.0, guesses[n].mean)) for n in waiting}
+    chosen: list[Candidate] = []
+    taken: Counter[int] = Counter()
+    explored = 0
+    while waiting:
+        if explored < settings.explored * (len(chosen) + 1) - 0.5:
+            name = min(waiting, key=lambda n: (-guesses[n].deviation, n))
+            explored += 1
+        else:
+            handicap = settings.class_handicap_mev_per_A2 * MEV
+            name = min(waiting, key=lambda n: (optimistic[n] + handicap * taken[classes[n]], n))
+        taken[classes[name]] += 1
+        chosen.append(waiting.pop(name))
+    return chosen

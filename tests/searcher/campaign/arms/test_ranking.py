@@ -1,0 +1,112 @@
+"""The order in which proposals are relaxed, and the waves in which their force calls are spent."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from searcher.campaign.arms.ranking import Guess, in_order
+from searcher.campaign.campaign import open_campaign
+from searcher.campaign.early_stopping import EARLY_REASONS
+from searcher.campaign.loop import run_campaign
+from searcher.campaign.storage.candidate import Candidate, Gate
+from searcher.config import ScreeningSection
+from searcher.loading import load_config
+from searcher.results.status import saved_calls
+from searcher.scoring.energy_classes import EnergyClasses
+
+
+@dataclass
+class Frame:
+    classes: EnergyClasses
+
+
+SMALL = Path(__file__).parents[3] / "configs" / "small.yaml"
+FRAME = Frame(EnergyClasses((0.005, 0.010, 0.020)))
+SETTINGS = ScreeningSection(explored=0.0, class_handicap_mev_per_A2=0.0, deviations=0.0)
+
+
+def candidates(n):
+    return [Candidate(f"000-gan-{i:05d}", 0, "gan", i, 0, passed=Gate.VALID) for i in range(n)]
+
+
+def order(heights, counts, spreads=None, **settings):
+    found = candidates(len(heights))
+    spreads = spreads or [0.001] * len(heights)
+    guesses = {c.id: Guess(h, d) for c, h, d in zip(found, heights, spreads, strict=True)}
+    oxygen = {c.id: n for c, n in zip(found, counts, strict=True)}
+    chosen = in_order(found[::-1], oxygen, guesses, FRAME, SETTINGS.model_copy(update=settings))
+    return [c.index for c in chosen]
+
+
+def test_the_lowest_guess_goes_first_and_oxygen_counts_take_turns():
+    assert order([0.03, 0.01, 0.02, 0.001], [8, 8, 8, 9]) == [1, 3, 2, 0]
+    assert order([0.03, 0.01, 0.02, 0.001], [8, 8, 8, 9], composition_quota=False) == [3, 1, 2, 0]
+
+
+def test_hope_counts_as_much_as_it_is_told():
+    assert order([0.02, 0.03], [8, 8], [0.001, 0.02]) == [0, 1]
+    assert order([0.02, 0.03], [8, 8], [0.001, 0.02], deviations=1.0) == [1, 0]
+
+
+def test_a_class_that_had_its_turn_is_put_back():
+    heights = [0.011, 0.012, 0.013, 0.021]  # three of one class, one of the next
+    assert order(heights, [8] * 4) == [0, 1, 2, 3]
+    assert order(heights, [8] * 4, class_handicap_mev_per_A2=6.0) == [0, 1, 3, 2]
+
+
+def test_a_share_of_the_places_goes_to_the_least_certain():
+    heights, spreads = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06], [0.001, 0.001, 0.001, 0.001, 0.001, 0.02]
+    assert order(heights, [8] * 6, spreads, explored=0.25).index(5) == 2
+    assert order(heights, [8] * 6, spreads).index(5) == 5
+
+
+def test_without_guesses_the_order_is_that_of_the_ids():
+    found = candidates(4)
+    oxygen = {c.id: n for c, n in zip(found, [9, 8, 8, 8], strict=True)}
+    assert [c.index for c in in_order(found[::-1], oxygen, {}, FRAME, SETTINGS)] == [1, 0, 2, 3]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_order_of_arrival_does_not_matter(seed):
+    rng = np.random.default_rng(seed)
+    found = candidates(30)
+    guesses = {c.id: Guess(*rng.uniform(0, 0.05, 2)) for c in found}
+    oxygen = {c.id: int(rng.integers(6, 9)) for c in found}
+    settings = ScreeningSection()
+    shuffled = [found[int(i)] for i in rng.permutation(len(found))]
+    assert in_order(found, oxygen, guesses, FRAME, settings) == in_order(shuffled, oxygen, guesses, FRAME, settings)
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory):
+    runs = tmp_path_factory.mktemp("runs")
+    config = load_config(SMALL, [f"runs={runs}", "execution.executor=inline", "budget.iterations=1"])
+    campaign = open_campaign(config, Event())
+    run_campaign(campaign, Console(quiet=True), lambda campaign, iteration: None)
+    yield campaign
+    campaign.close()
+
+
+def test_waves_spend_the_calls_that_each_arm_may_spend(campaign):
+    config = campaign.config
+    for arm in config.arms:
+        relaxed = campaign.ledger.candidates(iteration=0, arm=arm.name, reached=Gate.SELECTED)
+        assert all(c.finished for c in campaign.ledger.candidates(iteration=0, arm=arm.name))
+        spent, longest = sum(c.force_calls for c in relaxed), config.relaxation["max_calls"]
+        budget = arm.share * config.budget.force_calls_per_iteration
+        ready = len(campaign.ledger.stage(0, f"order:{arm.name}")["ids"])
+        assert ready or arm.name != "random"
+        # a wave ends when less than half a relaxation is left, and may overrun by what its own lengths vary
+        assert len(relaxed) == ready or spent >= budget - longest
+
+
+def test_what_early_stops_saved_is_told(campaign):
+    for arm in ("gan", "random"):
+        saved = saved_calls(campaign.ledger, arm)
+        assert set(saved) == set(EARLY_REASONS) and min(saved.values()) >= 0.0
+        stopped = [c for c in campaign.ledger.candidates(arm=arm) if c.reason in EARLY_REASONS]
+        assert stopped or not any(saved.values())

@@ -1,0 +1,131 @@
+"""Isolated workers: every way in which a task can fail ends as that task's failure, and nothing else."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from threading import Event
+
+import psutil
+import pytest
+
+from searcher.campaign.workers.executor import LocalExecutor
+from searcher.errors import EnvironmentProblem, StoppedOnRequest
+
+
+def double(payload):
+    return {"value": 2 * payload["value"]}
+
+
+HELD = []
+
+
+def leak(payload):
+    """Keeps 160 MiB for ever with each call."""
+    HELD.append(bytearray(160 * 2**20))
+    return {**double(payload), "pid": os.getpid()}
+
+
+def once_killed(payload):
+    """The named task kills its worker at the first attempt; every attempt leaves a file."""
+    attempts = payload["folder"] / str(payload["value"])
+    attempts.mkdir(exist_ok=True)
+    (attempts / str(os.getpid())).touch()
+    if payload["value"] == payload["poisoned"] and len(list(attempts.iterdir())) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return double(payload)
+
+
+def misbehave(payload):
+    match payload.get("kind"):
+        case "exit":
+            os._exit(0)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "hang":
+            time.sleep(600)
+        case "memory":
+            return {"value": len(bytearray(8 * 2**30))}
+        case "set-up":
+            raise ValueError("no such potential")
+    return double(payload)
+
+
+@pytest.fixture
+def executor():
+    executor = LocalExecutor(workers=2, deadline_s=5.0, memory_gib=2.0, tasks_per_worker=50)
+    yield executor
+    executor.close()
+
+
+def test_every_task_is_answered_once(executor):
+    outcomes = {o.index: o.result for o in executor.map(double, [{"value": i} for i in range(7)])}
+    assert outcomes == {i: {"value": 2 * i} for i in range(7)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "failure"),
+    [("exit", "worker_died"), ("kill", "worker_died"), ("hang", "timeout"), ("memory", "out_of_memory")],
+)
+def test_a_bad_task_fails_alone(executor, kind, failure):
+    payloads = [{"value": 1}, {"value": 2, "kind": kind}, {"value": 3}]
+    outcomes = {o.index: o for o in executor.map(misbehave, payloads)}
+    assert outcomes[1].result is None and outcomes[1].failure == failure
+    assert [outcomes[i].result for i in (0, 2)] == [{"value": 2}, {"value": 6}]
+
+
+@pytest.mark.fault(5, "a worker killed", "only its task is done again")
+def test_only_the_killed_task_is_done_again(executor, tmp_path):
+    payloads = [{"value": i, "poisoned": 2, "folder": tmp_path} for i in range(6)]
+    outcomes = {o.index: o.result for o in executor.map(once_killed, payloads)}
+    assert outcomes == {i: {"value": 2 * i} for i in range(6)}
+    attempts = {int(folder.name): len(list(folder.iterdir())) for folder in tmp_path.iterdir()}
+    assert attempts == {i: 2 if i == 2 else 1 for i in range(6)}
+
+
+@pytest.mark.fault(9, "workers that leak memory", "replaced between tasks, every answer right")
+def test_a_worker_that_leaks_is_replaced_and_no_task_suffers():
+    executor = LocalExecutor(workers=1, deadline_s=60.0, memory_gib=1.0, tasks_per_worker=50)
+    outcomes = list(executor.map(leak, [{"value": i} for i in range(9)]))
+    executor.close()
+    assert {o.index: o.result and o.result["value"] for o in outcomes} == {i: 2 * i for i in range(9)}
+    assert len({o.result["pid"] for o in outcomes}) > 1
+
+
+def test_failures_after_a_request_to_stop_are_nobodys_fault():
+    stop = Event()
+    executor = LocalExecutor(workers=1, deadline_s=60.0, memory_gib=2.0, tasks_per_worker=50, stop=stop)
+    outcomes = executor.map(misbehave, [{"value": 1}, {"value": 2, "kind": "kill"}, {"value": 3, "kind": "kill"}])
+    assert next(outcomes).result == {"value": 2}
+    stop.set()
+    with pytest.raises(StoppedOnRequest):
+        list(outcomes)
+    executor.close()
+
+
+def test_a_faulty_set_up_ends_the_batch_with_its_message(executor):
+    with pytest.raises(EnvironmentProblem, match="no such potential"):
+        list(executor.map(misbehave, [{"value": 1, "kind": "set-up"}]))
+
+
+@pytest.mark.fault(4, "SIGKILL of a driver", "its workers end with it")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process die with its parent")
+def test_workers_die_with_their_driver(tmp_path):
+    script = tmp_path / "driver.py"
+    script.write_text(
+        "import time\n"
+        "from searcher.campaign.workers.executor import LocalExecutor\n"
+        "if __name__ == '__main__':\n"
+        "    pool = LocalExecutor(1, 600.0, 2.0, 50)\n"
+        "    list(pool.map(time.sleep, [0.1]))\n"
+        "    print('up', flush=True)\n"
+        "    list(pool.map(time.sleep, [600]))\n"
+    )
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout.readline() == "up\n"
+        children = psutil.Process(driver.pid).children(recursive=True)
+        driver.kill()
+        driver.wait()
+    gone, alive = psutil.wait_procs(children, timeout=20)
+    assert gone and not alive
