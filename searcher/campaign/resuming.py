@@ -12,14 +12,16 @@ from searcher.campaign.storage.ledger import Ledger
 from searcher.config import CampaignConfig, flatten, result_changing
 from searcher.errors import EnvironmentProblem, InputError
 
-PACKAGES = ("torch", "ase", "quippy-ase", "dscribe", "numpy", "scipy", "mlflow")
+PACKAGES = (
+    "surface-searcher", "torch", "ase", "quippy-ase", "dscribe", "numpy", "scipy", "numba", "scikit-learn"
+)  # fmt: skip
 ARCHIVE_DEPENDS_ON = ("material", "surface", "o2_reference")
 """sections that must be equal for energies and templates of two campaigns to be the same"""
 FINISHED = "close"
 
 
 def versions() -> dict[str, str]:
-    """Of Python and the packages on which results may depend."""
+    """Of Python, this program and the packages on which results may depend; what only shows them may change."""
     return {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
 
 

@@ -10,13 +10,11 @@ from scipy.stats import chi2
 
 from searcher.campaign.storage.candidate import Verdict
 from searcher.campaign.storage.ledger import Ledger
-from searcher.campaign.storage.locking import holder
+from searcher.campaign.storage.locking import LOCK, holder
 from searcher.campaign.storage.retention import disk_use
 
 LAST_STAGE = "close"
 """the stage whose record ends an iteration"""
-LOCK = ".lock"
-"""file in a campaign's folder that its driver locks"""
 FUNNEL_COLUMNS = (
     "proposed", "decoded", "valid", "selected", "converged", "valid_relaxed", "unique", "novel", "accepted",
     "force_calls",
@@ -31,7 +29,7 @@ def finished_iterations(ledger: Ledger) -> list[int]:
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a driver holds the campaign's lock; asking takes nothing away from it."""
+    """Whether a driver holds the campaign's lock; asking takes an instant, which a driver that starts waits for."""
     lock = folder / LOCK
     if not lock.exists():
         return False

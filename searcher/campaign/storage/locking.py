@@ -15,6 +15,8 @@ from searcher.files import write_text
 log = logging.getLogger(__name__)
 
 LOCK, HOLDER = ".lock", ".driver"
+A_LOOK_S = 1.0
+"""longer than `status` holds the lock to see whether a driver does"""
 
 
 class DriverLock:
@@ -90,7 +92,7 @@ def unlock(folder: Path) -> str:
 def _acquired(folder: Path) -> FileLock:
     lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=A_LOOK_S)
     except Timeout:
         found = holder(folder)
         who = _named(found) if found else "a driver that has only just started"

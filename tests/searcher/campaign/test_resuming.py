@@ -1,11 +1,12 @@
 """What may change before a campaign goes on, who may work on it, and how a new one starts from its archive."""
 
+import fcntl
 import json
 import platform
 import subprocess
 import sys
 from pathlib import Path
-from threading import Event
+from threading import Event, Timer
 
 import pytest
 from rich.console import Console
@@ -15,7 +16,7 @@ from searcher.campaign.campaign import open_campaign
 from searcher.campaign.loop import run_campaign
 from searcher.campaign.storage import verification
 from searcher.campaign.storage.candidate import Gate
-from searcher.campaign.storage.locking import HOLDER, holder, unlock
+from searcher.campaign.storage.locking import HOLDER, LOCK, holder, unlock
 from searcher.campaign.storage.retention import disk_use
 from searcher.cli import main
 from searcher.errors import EnvironmentProblem, InputError, LockedError, StorageError
@@ -72,6 +73,12 @@ def test_another_version_is_refused_with_the_difference(short, monkeypatch):
     monkeypatch.setattr(resuming, "versions", lambda: {"python": platform.python_version(), "ase": "1.2.3"})
     with pytest.raises(InputError, match=r"ase was .*, is 1\.2\.3"):
         open_campaign(short, Event())
+
+
+def test_everything_that_computes_is_compared_and_nothing_that_only_shows():
+    # the program itself, what inverts grids on a CPU, what ranks proposals
+    assert {"surface-searcher", "numba", "scikit-learn"} <= resuming.versions().keys()
+    assert not {"mlflow", "matplotlib", "rich"} & resuming.versions().keys()
 
 
 @pytest.mark.fault(23, "cosmetic settings changed", "accepted and recorded")
@@ -206,6 +213,14 @@ def test_a_stale_lock_of_another_host_is_refused_until_it_is_unlocked(short, mon
     assert code == 0 and "process 1234 on some-other-host" in text
     open_campaign(short, Event()).close()
     assert "was not locked" in unlock(folder)
+
+
+def test_a_look_at_the_lock_keeps_no_driver_out(short):
+    """`status` holds the lock for an instant to see whether it is free."""
+    with (short.runs / short.name / LOCK).open("rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_SH)
+        Timer(0.2, fcntl.flock, (stream.fileno(), fcntl.LOCK_UN)).start()
+        open_campaign(short, Event()).close()
 
 
 def test_a_holder_that_cannot_be_read_counts_as_another_host(short):
