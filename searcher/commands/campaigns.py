@@ -55,7 +55,7 @@ def run(
         if config.execution.slurm is not None:
             print(_job_script(config.execution))
         return
-    from searcher.campaign.stopping import StopRequest, answer_signals
+    from searcher.campaign.stopping import StopRequest, answer_signals, end_now
 
     stop = StopRequest()
     answer_signals(stop)
@@ -66,7 +66,8 @@ def run(
         drive(config, stop, Console(), extend, origin)
     except StoppedOnRequest as error:
         note(str(error))
-        sys.exit(stop.exit_code)
+        sys.stdout.flush()
+        end_now(stop.exit_code)  # all is saved; libraries that tidy up at exit have taken longer than is left
 
 
 def _job_script(section: "ExecutionSection") -> str:
