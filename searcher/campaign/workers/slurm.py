@@ -87,15 +87,25 @@ class SlurmExecutor(DaskExecutor):
             self._replace_ended()
 
     def _replace_ended(self) -> None:
-        """Submit again what had workers and has none any more; what waits in the queue has had none yet."""
+        """Submit again what had workers and has none any more; what waits in the queue has had none yet.
+
+        Also what SLURM did not take when it was submitted, as while its controller is restarted.
+        """
         names = [str(worker["name"]) for worker in self._cluster.scheduler_info["workers"].values()]
         jobs = {str(job) for job in self._cluster.worker_spec}
         alive = {job for job in jobs if any(name == job or name.startswith(f"{job}-") for name in names)}
+        # a job is listed once the attempt to submit it is over
+        refused = {str(name): job for name, job in self._cluster.workers.items() if job.job_id is None}
+        for job in refused.values():
+            job.status = type(job.status).closed  # else the cluster takes it for one that it has to end
         ended = (self._seen & jobs) - alive
         self._seen = alive | (self._seen & jobs) - ended  # a job that replaces another one takes its name
+        if refused:
+            log.warning("`sbatch` refused %d worker jobs; they are submitted again", len(refused))
         if ended:
             log.info("%d worker jobs have ended; as many are submitted", len(ended))
-            self._cluster.sync(self._cluster.scale_down, sorted(ended))
+        if ended or refused:
+            self._cluster.sync(self._cluster.scale_down, sorted(ended | refused.keys()))
             self._cluster.scale(jobs=self._jobs)
 
 

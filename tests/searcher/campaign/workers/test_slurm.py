@@ -137,3 +137,23 @@ def test_a_job_that_ends_is_submitted_again_and_nothing_is_lost(played):
     assert len(job_ids(played)) == 2
     time.sleep(1.0)
     assert not [pid for pid in job_ids(played) if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+
+
+@pytest.mark.slow
+@pytest.mark.fault(26, "`sbatch` refuses a worker job (played)", "submitted again until it is taken")
+def test_a_job_that_slurm_does_not_take_is_submitted_again(played, caplog):
+    (played / "sbatch").rename(played / "taken")
+    refusing = f"#!/bin/sh\nif [ -e {played}/down ]; then echo no controller >&2; exit 1; fi\nexec {played}/taken $1\n"
+    (played / "sbatch").write_text(refusing)
+    (played / "sbatch").chmod(0o755)
+    (played / "down").touch()
+    executor = SlurmExecutor(section(workers=2, workers_per_job=2, logs=played / "logs", partition="", account=""))
+    try:
+        time.sleep(5.0)
+        assert not job_ids(played)
+        (played / "down").unlink()
+        answers = {o.index: o.result for o in executor.map(double, [{"number": n, "seconds": 0.0} for n in range(4)])}
+    finally:
+        executor.close()
+    assert answers == {number: {"twice": 2 * number} for number in range(4)}
+    assert len(job_ids(played)) == 1 and "refused 1 worker jobs" in caplog.text
