@@ -16,11 +16,12 @@ import importlib
 import io
 import json
 import lzma
-import multiprocessing
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,10 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.neighborlist import neighbor_list
 from ase.optimize import FIRE
+from pebble import ProcessPool
 from rich.progress import track
+
+from relax.potential import PotentialError
 
 ENERGY_KEY = "ref_energy"
 FORCES_KEY = "ref_forces"
@@ -74,21 +78,24 @@ def build_from_import_path(import_path: str, arguments: Mapping[str, Any]) -> Ca
 
     Raises
     ------
-    ValueError
-        If the path is not of that form, or the module or the name in it does not exist.
+    PotentialError
+        If the path is not of that form, the module or the name in it does not exist, or the arguments do not fit.
     """
     module_name, _, name = import_path.partition(":")
     if not module_name or not name:
-        raise ValueError(f"`import_path` is {import_path!r}; it must look like 'module:Callable'")
+        raise PotentialError(f"`import_path` is {import_path!r}; it must look like 'module:Callable'")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise ValueError(
+        raise PotentialError(
             f"`import_path` {import_path!r}: no module {error.name!r}; is its package installed?"
         ) from error
     if not hasattr(module, name):
-        raise ValueError(f"`import_path` {import_path!r}: module {module_name!r} has no {name!r}")
-    return getattr(module, name)(**arguments)
+        raise PotentialError(f"`import_path` {import_path!r}: module {module_name!r} has no {name!r}")
+    try:
+        return getattr(module, name)(**arguments)
+    except TypeError as error:
+        raise PotentialError(f"`arguments` do not fit {import_path!r}: {error}") from error
 
 
 def task_key(atoms: Atoms, import_path: str, arguments: Mapping[str, Any]) -> str:
@@ -128,6 +135,8 @@ def label(
 ) -> LabelReport:
     """Label structures with any ASE calculator; interrupted, the same call goes on where it stopped.
 
+    An interruption ends the workers at once; tasks that they were at are begun anew.
+
     Parameters
     ----------
     structures : sequence of ase.Atoms
@@ -147,8 +156,8 @@ def label(
 
     Raises
     ------
-    ValueError
-        If the calculator cannot be made.
+    PotentialError
+        If the calculator cannot be made, or cannot work on this machine.
     """
     limits = limits or LabelLimits()
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -156,12 +165,9 @@ def label(
     tasks = {task_key(atoms, import_path, arguments): atoms for atoms in structures}
     todo = [(key, atoms) for key, atoms in tasks.items() if key not in known]
     frames, skipped = 0, dict[str, int]()
-    context = multiprocessing.get_context("spawn")
-    with (
-        out.open("a") as stream,
-        ProcessPoolExecutor(processes, context, _start_worker, (import_path, dict(arguments), limits)) as pool,
-    ):
-        futures = [pool.submit(_label_task, key, atoms) for key, atoms in todo]
+    reference = _Reference(import_path, dict(arguments), limits)
+    with out.open("a") as stream, _workers(processes) as pool:
+        futures = [pool.schedule(_label_task, args=[key, atoms, reference]) for key, atoms in todo]
         for future in track(as_completed(futures), total=len(futures), description="labelling"):
             line = future.result()
             text = json.dumps(line)
@@ -201,30 +207,41 @@ def read_data(path: Path) -> list[Atoms]:
     return list(read(stream, index=":", format="extxyz"))
 
 
-@dataclass
-class _Worker:
-    calculator: Calculator
+@contextmanager
+def _workers(processes: int) -> Iterator[ProcessPool]:
+    """Processes that end with the block, however it ends; an interruption does not wait for their tasks."""
+    pool = ProcessPool(max_workers=processes, context=get_context("spawn"))
+    try:
+        yield pool
+    finally:
+        pool.stop()
+        pool.join()
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """Which calculator labels, and what is not put before it."""
+
+    import_path: str
+    arguments: Mapping[str, Any]
     limits: LabelLimits
 
 
-_worker: list[_Worker] = []
-"""The one calculator of this process; empty in the driver."""
+_calculators: list[Calculator] = []
+"""The one calculator of a worker process; empty in the driver."""
 
 
-def _start_worker(import_path: str, arguments: dict[str, Any], limits: LabelLimits) -> None:
-    _worker[:] = [_Worker(build_from_import_path(import_path, arguments), limits)]
-
-
-def _label_task(key: str, atoms: Atoms) -> dict[str, Any]:
-    worker = _worker[0]
+def _label_task(key: str, atoms: Atoms, reference: _Reference) -> dict[str, Any]:
+    if not _calculators:
+        _calculators.append(build_from_import_path(reference.import_path, reference.arguments))
     atoms = atoms.copy()
-    atoms.calc = worker.calculator
-    recorder = _Recorder(key, worker.limits)
+    atoms.calc = _calculators[0]
+    recorder = _Recorder(key, reference.limits)
     failure = None
     try:
         _walk(atoms, recorder)
-    except CalculatorSetupError:
-        raise
+    except CalculatorSetupError as error:
+        raise PotentialError(str(error)) from error
     except CalculatorError as error:
         recorder.skipped.append("calculator")
         failure = str(error)

@@ -57,7 +57,7 @@ class PotentialSpec:
         if self.kind not in ("gap", "calculator"):
             raise PotentialError(f"`potential.kind` is {self.kind!r} but must be 'gap' or 'calculator'")
         if self.kind == "gap" and not self.path:
-            raise PotentialError("`potential.path` is empty but a GAP needs its XML file")
+            raise PotentialError("`potential.gap` is empty but a GAP needs its XML file")
         if self.kind == "calculator" and not self.import_path:
             raise PotentialError("`potential.import_path` is empty but must look like 'module:Callable'")
 
@@ -90,11 +90,9 @@ def check_files(spec: PotentialSpec) -> None:
     for name in sparse_files(spec):
         beside = xml.parent / name
         if not beside.is_file():
-            raise PotentialError(
-                f"`potential.path` {xml}: `{name}` is missing beside it; copy all of its sparseX files"
-            )
+            raise PotentialError(f"`potential.gap` {xml}: `{name}` is missing beside it; copy all of its sparseX files")
     if not species(spec):
-        raise PotentialError(f"`potential.path` {xml} names no element; is it the XML that `gap_fit` wrote?")
+        raise PotentialError(f"`potential.gap` {xml} names no element; is it the XML that `gap_fit` wrote?")
 
 
 def sparse_files(spec: PotentialSpec) -> list[str]:
@@ -102,9 +100,7 @@ def sparse_files(spec: PotentialSpec) -> list[str]:
     names = {e.get("sparseX_filename") for e in _root(spec).iter() if e.get("sparseX_filename")}
     bad = sorted(str(name) for name in names if Path(str(name)).name != name)
     if bad:
-        raise PotentialError(
-            f"`potential.path` {spec.path} refers to {bad[0]!r}; sparseX files must lie beside the XML"
-        )
+        raise PotentialError(f"`potential.gap` {spec.path} refers to {bad[0]!r}; sparseX files must lie beside the XML")
     return sorted(str(name) for name in names)
 
 
@@ -175,7 +171,7 @@ def build_calculator(spec: PotentialSpec) -> "CountingCalculator":
         return CountingCalculator(Potential("", param_filename=str(Path(spec.path).resolve())))
     except RuntimeError as error:
         message = " ".join(re.sub(r"[^\x20-\x7e]", " ", str(error)).split())[:200]
-        raise PotentialError(f"`potential.path` {spec.path}: quippy cannot read it ({message})") from error
+        raise PotentialError(f"`potential.gap` {spec.path}: quippy cannot read it ({message})") from error
 
 
 def gap_calculator(path: str, digest: str) -> "CountingCalculator":
@@ -249,17 +245,17 @@ def _root(spec: PotentialSpec) -> ElementTree.Element:
     """The parsed XML, or an error that names the fault."""
     xml = Path(spec.path)
     if not xml.is_file():
-        raise PotentialError(f"`potential.path` {xml} does not exist; give a GAP's XML file or one of {list(SHIPPED)}")
+        raise PotentialError(f"`potential.gap` {xml} does not exist; give a GAP's XML file or one of {list(SHIPPED)}")
     if xml.stat().st_size > LARGEST_XML:
-        raise PotentialError(f"`potential.path` {xml} has {xml.stat().st_size} bytes, more than {LARGEST_XML}")
+        raise PotentialError(f"`potential.gap` {xml} has {xml.stat().st_size} bytes, more than {LARGEST_XML}")
     content = xml.read_bytes()
     trap = trap_in(content)
     if trap is not None:
-        raise PotentialError(f"`potential.path` {xml} {trap}")
+        raise PotentialError(f"`potential.gap` {xml} {trap}")
     try:
         return ElementTree.fromstring(content)
     except ElementTree.ParseError as error:
-        raise PotentialError(f"`potential.path` {xml} is not well-formed XML ({error}); is it truncated?") from error
+        raise PotentialError(f"`potential.gap` {xml} is not well-formed XML ({error}); is it truncated?") from error
 
 
 def _load_callable(import_path: str) -> Any:

@@ -36,7 +36,7 @@ def main() -> None:
         note(f"storage failed ({error}); once that is mended, `searcher run` goes on from what is recorded")
         sys.exit(StorageError.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        note("interrupted; `searcher run` goes on from here")
+        note("interrupted; the same command goes on from here")
         sys.exit(INTERRUPTED)
 
 

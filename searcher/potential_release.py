@@ -4,12 +4,15 @@ A folder of a potential holds `gap.xml` with its sparseX files, `settings.json`,
 labelled frames (`frames.extxyz.xz`) and the labeller's own surface figures (`labeller.json`).
 """
 
-from collections.abc import Mapping, Sequence
+import math
+import shutil
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -29,15 +32,20 @@ from relax.model_card import write_model_card
 from relax.potential import gap_spec, potential_hash
 from relax.potential_check import check
 from relax.potential_figures import SURFACE_TYPES, PotentialFigures
-from relax.surface_figures import read_surface_figures, surface_figures, write_surface_figures
+from relax.surface_figures import (
+    SlabsForLattice,
+    read_surface_figures,
+    surface_figures,
+    write_surface_figures,
+)
 from relax.worker import evaluate_task, plain_arrays
 from searcher.errors import InputError
 from searcher.results.potential_plots import parity, uncertainty
 from searcher.structures.crystal import Crystal, orient
 from searcher.structures.distorted_slabs import random_insertion
-from searcher.structures.faces import known_faces, known_faces_of_lattice
+from searcher.structures.faces import faces_of_lattice, known_faces, known_faces_of_lattice
 from searcher.structures.potential_round import RoundSizes, build_round
-from searcher.structures.potential_set import build_potential_set
+from searcher.structures.potential_set import SetSizes, build_potential_set
 from searcher.structures.reference_cells import small_cells
 
 LABELLER_CRYSTAL = Crystal("Ru", a=4.548, c=3.137, u=0.3056)
@@ -46,6 +54,9 @@ PROPOSAL_SEED = 2024
 N_PROPOSALS = 12
 HELD_CELLS = "dft-held"
 """Begins the families of DFT cells that nothing is ever fitted to"""
+LABELLER_FILE = "labeller.json"
+
+Sizes = TypeVar("Sizes", SetSizes, RoundSizes)
 
 
 def label_potential_set(
@@ -54,11 +65,12 @@ def label_potential_set(
     arguments: Mapping[str, Any],
     out: Path,
     processes: int = 2,
+    share: float = 1.0,
     crystal: Crystal = LABELLER_CRYSTAL,
 ) -> LabelReport:
     """Build the structure set and label it, and write the labeller's surface figures to `labeller.json` beside `out`.
 
-    Interrupted, the same call goes on where it stopped.
+    Interrupted, the same call goes on where it stopped; with a larger `share` it labels what is missing.
 
     Parameters
     ----------
@@ -68,22 +80,48 @@ def label_potential_set(
     out : pathlib.Path
         File of labels, one line per task.
     processes : int
+    share : float
+        Of every kind of structure, above 0 and at most 1; atoms and dimers are always whole. Below 1 the labeller's
+        surface figures are those of (110) only.
     crystal : Crystal
 
     Raises
     ------
-    ValueError
+    InputError
+        If `share` is out of range.
+    PotentialError
         If the labeller cannot be made.
     """
-    report = label(build_potential_set(seed, crystal), import_path, arguments, out, processes)
-    beside = out.with_name("labeller.json")
-    if not beside.exists():
-        calculator = build_from_import_path(import_path, arguments)
-        figures = surface_figures(
-            calculator, import_path, crystal.bulk(), partial(known_faces_of_lattice, crystal.metal)
-        )
-        write_surface_figures(figures, beside)
+    tasks = build_potential_set(seed, crystal, part_of(SetSizes(), share))
+    report = label(tasks, import_path, arguments, out, processes)
+    every = partial(known_faces_of_lattice, crystal.metal)
+    slabs_for = every if share == 1.0 else partial(faces_of_lattice, crystal.metal, "110")
+    _measure_labeller(import_path, arguments, crystal, slabs_for, out.with_name(LABELLER_FILE))
     return report
+
+
+def part_of(sizes: Sizes, share: float) -> Sizes:
+    """The same kinds of structures, `share` of each, rounded up; the first ones of the whole set.
+
+    Raises
+    ------
+    InputError
+        If `share` is not above 0 and at most 1.
+    """
+    if not 0.0 < share <= 1.0:
+        raise InputError(f"`share` is {share:g} but must be above 0 and at most 1, the whole set")
+    return replace(sizes, **{kind: math.ceil(share * count) for kind, count in vars(sizes).items()})
+
+
+def _measure_labeller(
+    import_path: str, arguments: Mapping[str, Any], crystal: Crystal, slabs_for: SlabsForLattice, path: Path
+) -> None:
+    """Write what the labeller says of faces, unless `path` has it of all of these facets."""
+    wanted = slabs_for(crystal.a, crystal.c, crystal.u)
+    if path.exists() and wanted.keys() <= read_surface_figures(path).facets.keys():
+        return
+    calculator = build_from_import_path(import_path, arguments)
+    write_surface_figures(surface_figures(calculator, import_path, crystal.bulk(), slabs_for), path)
 
 
 def label_walks(
@@ -94,7 +132,7 @@ def label_walks(
     arguments: Mapping[str, Any],
     out: Path,
     processes: int = 2,
-    sizes: RoundSizes | None = None,
+    share: float = 1.0,
     crystal: Crystal = LABELLER_CRYSTAL,
 ) -> LabelReport:
     """Label what a potential meets on its own walks through slabs of every facet: one round of its improvement.
@@ -107,10 +145,16 @@ def label_walks(
         Of the round; begins every family's name.
     walker : pathlib.Path
         XML file of the GAP that walks.
-    sizes : RoundSizes, optional
+    share : float
+        Of every kind of walk, above 0 and at most 1.
+
+    Raises
+    ------
+    InputError
+        If `share` is out of range.
     """
     walks = out.with_suffix(".walks.jsonl")
-    tasks = build_round(seed, crystal, name, sizes)
+    tasks = build_round(seed, crystal, name, part_of(RoundSizes(), share))
     gap = {"path": str(walker), "digest": potential_hash(gap_spec(walker))}
     label(tasks, "relax.potential:gap_calculator", gap, walks, processes)
     return label([single_task(frame) for frame in read_labels(walks)], import_path, arguments, out, processes)
@@ -134,6 +178,8 @@ def label_small_cells(
 
 def fit_potential_set(labels: Sequence[Path], out: Path, settings: FitSettings | None = None) -> Path:
     """Fit to labelled frames, without the families held out, and keep the frames in `out/data`.
+
+    The labeller's surface figures beside the labels are kept there too: a check needs them.
 
     Parameters
     ----------
@@ -162,8 +208,16 @@ def fit_potential_set(labels: Sequence[Path], out: Path, settings: FitSettings |
     data.mkdir(parents=True, exist_ok=True)
     kept = data / "frames.extxyz.xz"
     write_data(frames, kept)
+    _keep_labeller(labels, data / LABELLER_FILE)
     training, _ = hold_out(read_data(kept))  # as kept, so that a fit to the kept frames gives equal files
     return fit(training, settings or FitSettings(), out)
+
+
+def _keep_labeller(labels: Sequence[Path], kept: Path) -> None:
+    """Copy the labeller's surface figures that lie beside the first labels that have them."""
+    found = [path.with_name(LABELLER_FILE) for path in labels if path.with_name(LABELLER_FILE).is_file()]
+    if found and found[0].resolve() != kept.resolve():
+        shutil.copyfile(found[0], kept)
 
 
 def check_potential_set(folder: Path, crystal: Crystal = LABELLER_CRYSTAL) -> PotentialFigures:
@@ -183,9 +237,9 @@ def check_potential_set(folder: Path, crystal: Crystal = LABELLER_CRYSTAL) -> Po
     if not frames.is_file():
         raise InputError(f"`{frames}` does not exist; `searcher potential fit` writes it")
     training, validation = hold_out(read_data(frames))
-    reference = read_surface_figures(folder / "data" / "labeller.json")
+    reference = read_surface_figures(folder / "data" / LABELLER_FILE)
     arguments = (gap_spec(folder / "gap.xml"), validation, reference, crystal.bulk())
-    slabs = partial(known_faces_of_lattice, crystal.metal)
+    slabs = partial(_faces_as_labelled, crystal.metal, frozenset(reference.facets))
     hot = known_faces(crystal)["110"]["stoichiometric"]
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # the GAP library stays out of this process
         figures = pool.submit(check, *arguments, slabs, unseen_proposals(crystal), hot).result()
@@ -193,6 +247,11 @@ def check_potential_set(folder: Path, crystal: Crystal = LABELLER_CRYSTAL) -> Po
     _write_pictures(figures, folder)
     write_model_card(figures, training, validation, folder / "MODEL_CARD.md", distances)
     return figures
+
+
+def _faces_as_labelled(metal: str, facets: Set[str], a: float, c: float, u: float) -> dict[str, dict[str, Atoms]]:
+    """`known_faces` of the facets that the labeller was asked about."""
+    return {facet: slabs for facet, slabs in known_faces_of_lattice(metal, a, c, u).items() if facet in facets}
 
 
 def _distances_from_dft(folder: Path) -> dict[str, Distance]:

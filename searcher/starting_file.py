@@ -5,7 +5,7 @@ from pathlib import Path
 from searcher.config import MaterialSection
 from searcher.errors import InputError
 from searcher.files import write_text
-from searcher.structures.crystal import parse_facet
+from searcher.structures.crystal import metal_structure, parse_facet
 
 FILE = "campaign.yaml"
 REPEATS = {"110": (1, 2), "100": (2, 2), "101": (1, 2), "001": (2, 2), "111": (1, 1)}
@@ -64,11 +64,11 @@ OWN_GAP = "potential: {gap: path/to/gap.xml}\n"
 MATERIAL = """
 material:
   metal: {metal}
-  a: {a}                     # Å; the relaxation of the bulk by the potential starts here
-  c: {c}                     # Å
-  u: {u}
-  metal_structure: {structure}          # hcp, fcc or bcc: the pure metal
-  formation_enthalpy: {enthalpy}    # measured, eV per formula unit
+  a: {a}                     # Å, of RuO2: put in {metal}O2's; the potential's relaxation of the bulk starts here
+  c: {c}                     # Å, likewise
+  u: {u}                      # likewise
+  metal_structure: {structure}          # hcp, fcc or bcc, whichever the pure metal is or comes nearest to
+  # formation_enthalpy: {enthalpy}  # measured, eV per formula unit; needed with `o2_reference: fitted` only
 """
 
 
@@ -91,7 +91,7 @@ def write_starting_file(folder: Path, facet: str = "110", metal: str = SHIPPED) 
     folder.mkdir(parents=True, exist_ok=True)
     x, y = REPEATS.get(facet, (1, 1))
     lattice = MATERIAL.format(
-        metal=metal, a=material.a, c=material.c, u=material.u, structure=material.metal_structure,
+        metal=metal, a=material.a, c=material.c, u=material.u, structure=metal_structure(metal),
         enthalpy=material.formation_enthalpy,
     )  # fmt: skip
     shipped = metal == SHIPPED

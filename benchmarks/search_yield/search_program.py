@@ -111,10 +111,6 @@ class _PlainRelaxation(Optimizer):
         self.call_observers()
         return result.converged
 
-    def step(self, forces: Any = None) -> None:
-        """Never asked for: `run` is the whole relaxation."""
-        raise NotImplementedError
-
 
 class _Recorded:
     """An ASE optimiser that leaves its end behind and never goes on for ever."""

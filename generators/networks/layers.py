@@ -318,8 +318,8 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
 
 def _own_weight(module: nn.Module) -> Tensor:
     """The parameter itself, also where what the layer uses is computed from it."""
-    weight: Tensor = module.parametrizations.weight.original if is_parametrized(module) else module.weight  # type: ignore
-    return weight
+    computed = is_parametrized(module, "weight")
+    return module.get_parameter("parametrizations.weight.original" if computed else "weight")
 
 
 def _fan_in(module: nn.Linear | nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d) -> float:

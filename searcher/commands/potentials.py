@@ -37,6 +37,9 @@ def label(
     name: Annotated[str, typer.Option(help="Begins the families' names of `walks` and `small-cells`.")] = "round",
     seed: Annotated[int, typer.Option(help="Of the structures.")] = 1,
     processes: Annotated[int, typer.Option(help="Worker processes, each with one calculator.")] = 2,
+    share: Annotated[
+        float, typer.Option(help="Of `set` and `walks`, above 0 and at most 1; a larger one later goes on from there.")
+    ] = 1.0,
     retry_failed: Annotated[bool, typer.Option(help="Take up again what the calculator failed at.")] = False,
 ) -> None:
     """Label a potential's structures with a reference calculator; interrupted, the same call goes on."""
@@ -44,13 +47,13 @@ def label(
 
     keywords = _keywords(arguments)
     if structures == "set":
-        print(label_potential_set(seed, calculator, keywords, out, processes))
+        print(label_potential_set(seed, calculator, keywords, out, processes, share))
     elif structures == "small-cells":
         print(label_small_cells(seed, name, count, calculator, keywords, out, processes, retry_failed))
     elif walker is None:
         raise InputError("`--structures walks` needs `--walker`, the XML file of the GAP that walks")
     else:
-        print(label_walks(seed, name, walker, calculator, keywords, out, processes))
+        print(label_walks(seed, name, walker, calculator, keywords, out, processes, share))
 
 
 def fit(

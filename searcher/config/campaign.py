@@ -61,6 +61,17 @@ class CampaignConfig(Settings):
             raise ValueError(f"the shares of `arms` add up to {total:g} but must add up to 1")
         return self
 
+    @model_validator(mode="after")
+    def _fitted_to_its_own_oxide(self) -> "CampaignConfig":
+        material = self.material
+        of_ruo2 = "formation_enthalpy" not in material.model_fields_set and material.metal != "Ru"
+        if self.o2_reference == "fitted" and of_ruo2:
+            raise ValueError(
+                f"`o2_reference: fitted` needs `material.formation_enthalpy` in eV per {material.metal}O2, measured; "
+                "the default is that of RuO2"
+            )
+        return self
+
 
 COSMETIC = (
     "runs",

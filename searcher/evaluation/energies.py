@@ -12,7 +12,7 @@ from relax.worker import evaluate_task, plain_arrays, reference_task
 from searcher.campaign.workers.executor import Executor
 from searcher.errors import EnvironmentProblem, InputError
 from searcher.scoring.thermodynamics import Line, gamma_one_sided, gamma_symmetric
-from searcher.structures.crystal import Crystal
+from searcher.structures.crystal import Crystal, metal_structure
 from searcher.structures.slabs import FileStructure
 from searcher.structures.templates import bottom_slab
 
@@ -119,7 +119,11 @@ class Energies:
         """Crystal, metal and molecule by the potential."""
         if metal not in self._measured:
             bulk = Crystal(metal).bulk()
-            payload = {"potential": self.potential.as_dict(), "bulk": plain_arrays(bulk), "metal_structure": "hcp"}
+            payload = {
+                "potential": self.potential.as_dict(),
+                "bulk": plain_arrays(bulk),
+                "metal_structure": metal_structure(metal),
+            }
             self._measured[metal] = References(**self._single(reference_task, payload))
         return self._measured[metal]
 

@@ -6,7 +6,7 @@ from math import gcd
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, reference_states
 from ase.spacegroup import crystal as spacegroup_crystal
 
 from searcher.errors import InputError
@@ -117,6 +117,13 @@ class OrientedCrystal:
         positions[:, :2] = np.clip(positions[:, :2], 0, None)
         order = np.lexsort((positions[:, 1].round(6), positions[:, 0].round(6), -numbers, positions[:, 2].round(4)))
         return numbers[order], positions[order]
+
+
+def metal_structure(metal: str) -> str:
+    """Crystal of the pure metal by ASE's table: ``"fcc"`` or ``"bcc"``, else ``"hcp"``, the nearest of the three."""
+    state = reference_states[atomic_numbers[metal]] or {}
+    found = str(state.get("symmetry"))
+    return found if found in ("fcc", "bcc") else "hcp"
 
 
 def parse_facet(facet: str) -> tuple[int, int, int]:

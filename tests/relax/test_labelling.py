@@ -1,8 +1,14 @@
 """Labels survive an interruption, and what no learned labeller can judge is left out."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from ase import Atoms
 from relax_structures import distorted_slab, rutile
 
@@ -16,6 +22,7 @@ from relax.labelling import (
     task_key,
     write_data,
 )
+from relax.potential import PotentialError
 
 ANALYTIC = "relax.analytic:AnalyticRuO"
 
@@ -65,3 +72,46 @@ def test_a_task_is_known_by_structure_protocol_and_calculator() -> None:
     assert task_key(atoms, ANALYTIC, {"x": 1}) != key
     longer = _task(rutile(), steps=3)
     assert task_key(longer, ANALYTIC, {}) != key
+
+
+FORTY_SLOW_ATOMS = """
+import sys
+from pathlib import Path
+from ase import Atoms
+from relax.labelling import label
+if __name__ == "__main__":
+    tasks = [Atoms("O", cell=[9, 9, 9 + 0.1 * n], pbc=True, info={"family": str(n)}) for n in range(40)]
+    label(tasks, "slow_reference:SlowRuO", {"delay_s": 1.0}, Path(sys.argv[1]), processes=2)
+"""
+
+
+def test_an_interruption_does_not_wait_for_what_is_left(tmp_path: Path) -> None:
+    out, script = tmp_path / "labels.jsonl", tmp_path / "script.py"
+    script.write_text(FORTY_SLOW_ATOMS)
+    (tmp_path / "slow_reference.py").write_text(
+        (Path(__file__).parent.parent / "faults" / "slow_potential.py").read_text(encoding="utf-8")
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    run = subprocess.Popen([sys.executable, script, out], env=environment, start_new_session=True)
+    while not (out.exists() and read_labels(out)):
+        assert run.poll() is None, "labelling ended before its first label"
+        time.sleep(0.1)
+    os.killpg(run.pid, signal.SIGINT)  # to every process of the terminal, as Ctrl-C does
+    run.wait(timeout=15)  # 19 s of labelling are left, or more
+    assert 0 < len(read_labels(out)) < 40
+
+
+@pytest.mark.parametrize(
+    ("import_path", "arguments", "message"),
+    [
+        ("nothing", {}, "must look like"),
+        ("no_such_package.calculator:Model", {}, "is its package installed"),
+        ("relax.analytic:Absent", {}, "has no 'Absent'"),
+        ("relax.gpaw_process:GpawProcess", {"model": "large"}, "do not fit"),
+    ],
+)
+def test_a_labeller_that_cannot_be_made_is_named(
+    tmp_path: Path, import_path: str, arguments: dict[str, str], message: str
+) -> None:
+    with pytest.raises(PotentialError, match=message):
+        label([_task(rutile(), family="crystal")], import_path, arguments, tmp_path / "labels.jsonl")

@@ -5,8 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from relax.labelling import LabelLimits, too_close
+from relax.labelling import LabelLimits, task_key, too_close
 from searcher.errors import InputError
+from searcher.potential_release import part_of
 from searcher.structures.crystal import Crystal, orient
 from searcher.structures.distorted_slabs import random_insertion
 from searcher.structures.faces import symmetric_slabs
@@ -53,3 +54,14 @@ def test_symmetric_slabs_have_the_composition_of_their_termination() -> None:
 def test_negative_sizes_are_refused() -> None:
     with pytest.raises(InputError, match="negative"):
         build_potential_set(1, Crystal(), SetSizes(slab=-1))
+
+
+def test_a_share_of_the_set_is_labelled_again_by_nobody_who_goes_on() -> None:
+    keys = [
+        {task_key(atoms, "m:C", {}) for atoms in build_potential_set(1, Crystal(), part_of(SMALL, share))}
+        for share in (0.1, 0.5, 1.0)
+    ]
+    assert keys[0] < keys[1] < keys[2]
+    for share in (0.0, -0.5, 1.01):
+        with pytest.raises(InputError, match="`share`"):
+            part_of(SMALL, share)

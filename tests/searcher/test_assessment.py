@@ -8,7 +8,8 @@ import pytest
 import torch
 from test_generation import SMALL, slabs
 
-from generators.sampling import Drawn
+from generators.sampling import Drawn, Sampler
+from generators.template import Template
 from generators.training.dataset import StructureDataset
 from searcher.campaign.workers.executor import InlineExecutor
 from searcher.generation.assessment import assess
@@ -27,8 +28,8 @@ DEFAULT = Path(__file__).parents[2] / "configs" / "generators" / "default.yaml"
 class Copying:
     """In the place of a sampler: grids of the data themselves."""
 
-    def __init__(self, sampler: object, data: DataSet, template: object) -> None:
-        self.dataset = StructureDataset(data.records, sampler.spec, data.conditions, template, view=sampler.view)  # type: ignore
+    def __init__(self, sampler: Sampler, data: DataSet, template: Template | None) -> None:
+        self.dataset = StructureDataset(data.records, sampler.spec, data.conditions, template, view=sampler.view)
         self.sampler = sampler
 
     def __getattr__(self, name: str) -> object:
@@ -52,7 +53,7 @@ def test_copies_are_recognised_and_pictured(trained: tuple[Path, GeneratorConfig
     folder, config = trained
     data = data_set([(f"{n}-{copy}", atoms) for copy in range(3) for n, atoms in slabs(copy)], config.data)
     sampler, template = open_sampler(folder, None)
-    told = assess(Copying(sampler, data, template), template, data, 40, 0, InlineExecutor(Event()), tmp_path)  # type: ignore
+    told = assess(Copying(sampler, data, template), template, data, 40, 0, InlineExecutor(Event()), tmp_path)  # type: ignore[arg-type]
     assert told["decoded"] == 1.0
     assert told["followed"]["n_oxygen"] == 1.0
     assert told["similarity"]["median"] > 0.95  # of the same structures under the template's own operations

@@ -44,8 +44,12 @@ def test_a_starting_file_of_another_metal_waits_for_its_potential(call, tmp_path
     assert call("init", "mine", "--metal", "Ir")[0] == 0
     config = load_config(tmp_path / "mine" / "campaign.yaml")
     assert config.material.metal == "Ir" and config.name == "iro2-110"
+    assert config.material.metal_structure == "fcc"
     code, _, complaint = call("validate", "mine/campaign.yaml")
     assert code == 4 and "path/to/gap.xml" in complaint
+    # RuO2's formation enthalpy says nothing of IrO2
+    code, _, complaint = call("validate", "mine/campaign.yaml", "--set", "o2_reference=fitted")
+    assert code == 2 and "`material.formation_enthalpy`" in complaint and "IrO2" in complaint
 
 
 @pytest.mark.parametrize(
