@@ -29,7 +29,7 @@ def judge(
     section = campaign.config.acceptance
     settings = AcceptanceSettings(section.kappa_min, section.margin_mev_per_A2 * MEV)
     structures = {str(c.relaxed): campaign.ledger.structure(str(c.relaxed)) for c in candidates}
-    vectors = campaign.fingerprints.of(structures)
+    vectors = campaign.fingerprints.of(structures, poison=True)
     n_frozen = problem.template.n_frozen
     minima, judged = [], {}
     for candidate in candidates:
