@@ -42,7 +42,7 @@ def check(
     validation_data : sequence of ase.Atoms
         Labelled frames of families that the fit has not seen.
     labeller_reference : SurfaceFigures
-        What the labeller says of the same crystal and slabs.
+        What the labeller says of the same crystal and slabs; the potential relaxes them from the labeller's minima.
     bulk_atoms, slabs_for
         As for `relax.surface_figures.surface_figures`.
     proposals : sequence of ase.Atoms
@@ -66,7 +66,7 @@ def check(
         force_rmse=force_rmse,
         frames=frames,
         parity=parity,
-        surfaces=surface_figures(calculator, potential_hash(spec), bulk_atoms, slabs_for),
+        surfaces=surface_figures(calculator, potential_hash(spec), bulk_atoms, slabs_for, labeller_reference),
         reference=labeller_reference,
         repulsive={"-".join(pair): _repulsive(calculator, pair, end) for pair, end in CURVE_ENDS.items()},
         milliseconds_per_atom=_cost(calculator, validation_data),

@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from relax.references import References, measure_references
 SLAB_FMAX = 0.03
 """eV/Å; leaves less than 0.3 meV/Å² in a surface energy of (110)."""
 SLAB_STEPS = 250
+DISPLACEMENT_DIGITS = 4
 
 SlabsForLattice = Callable[[float, float, float], Mapping[str, Mapping[str, Atoms]]]
 """Given a, c (Å) and u: symmetric slabs with two equal faces, by facet and the name of their termination."""
@@ -36,11 +37,15 @@ class FacetFigures:
         N_O − 2 N_metal of both faces together.
     area : float
         Å² of one face, the same for all.
+    displacements : mapping of str to sequence, shape (n_atoms, 3)
+        Å from the cut of the potential's own crystal to the minimum. A cut may relax into several minima, so that
+        another potential's figures are of the same ones only if it begins there.
     """
 
     gamma: Mapping[str, float]
     excess_oxygen: Mapping[str, int]
     area: float
+    displacements: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
 
     def crossover(self, poorer: str, richer: str) -> float:
         """Δμ_O in eV above which the termination with more oxygen is the more stable one.
@@ -88,7 +93,11 @@ def read_surface_figures(path: Path) -> SurfaceFigures:
 
 
 def surface_figures(
-    calculator: Calculator, digest: str, bulk_atoms: Atoms, slabs_for: SlabsForLattice
+    calculator: Calculator,
+    digest: str,
+    bulk_atoms: Atoms,
+    slabs_for: SlabsForLattice,
+    beside: SurfaceFigures | None = None,
 ) -> SurfaceFigures:
     """Relax crystal, molecule, metal, and symmetric slabs cut from the potential's own crystal.
 
@@ -99,26 +108,34 @@ def surface_figures(
     bulk_atoms : ase.Atoms
         Conventional rutile cell, metal first.
     slabs_for : SlabsForLattice
+    beside : SurfaceFigures, optional
+        Of the potential that this one is compared with: relaxations begin at its minima.
 
     Raises
     ------
     PotentialError
-        If crystal, molecule or metal do not relax.
+        If crystal, molecule or metal do not relax, or `beside` was measured of other slabs.
     """
     references = measure_references(calculator, digest, bulk_atoms)
     metal = atomic_numbers[bulk_atoms.get_chemical_symbols()[0]]
     slabs = slabs_for(references.a, references.c, references.u)
-    return SurfaceFigures(
-        references, {facet: _facet_figures(calculator, references, metal, cuts) for facet, cuts in slabs.items()}
-    )
+    facets = {}
+    for facet, cuts in slabs.items():
+        known = beside.facets.get(facet) if beside else None
+        facets[facet] = _facet_figures(calculator, references, metal, cuts, known.displacements if known else {})
+    return SurfaceFigures(references, facets)
 
 
 def _facet_figures(
-    calculator: Calculator, references: References, metal: int, cuts: Mapping[str, Atoms]
+    calculator: Calculator,
+    references: References,
+    metal: int,
+    cuts: Mapping[str, Atoms],
+    displacements: Mapping[str, Sequence[Sequence[float]]],
 ) -> FacetFigures:
-    gamma, excess, area = {}, {}, 0.0
+    gamma, excess, moved, area = {}, {}, {}, 0.0
     for name, cut in cuts.items():
-        slab = cut.copy()
+        slab = _displaced(cut, displacements[name], name) if name in displacements else cut.copy()
         slab.calc = calculator
         relaxed = LBFGS(slab, logfile=os.devnull, maxstep=0.1).run(fmax=SLAB_FMAX, steps=SLAB_STEPS)
         n_metal = int(np.count_nonzero(slab.numbers == metal))
@@ -130,4 +147,16 @@ def _facet_figures(
             - excess[name] * references.energy_o2 / 2
         )
         gamma[name] = grand / (2 * area) if relaxed else np.nan
-    return FacetFigures(gamma, excess, area)
+        moved[name] = (slab.positions - cut.positions).round(DISPLACEMENT_DIGITS).tolist()
+    return FacetFigures(gamma, excess, area, moved)
+
+
+def _displaced(cut: Atoms, displacements: Sequence[Sequence[float]], name: str) -> Atoms:
+    if np.shape(displacements) != (len(cut), 3):
+        raise PotentialError(
+            f"termination {name!r} has {len(cut)} atoms here but was measured beside with {len(displacements)}: "
+            "the other figures are of other slabs; measure them again"
+        )
+    slab = cut.copy()
+    slab.positions += np.asarray(displacements)
+    return slab

@@ -190,7 +190,10 @@ def _end(campaign: Campaign, tracker: Tracker, status: str, wait_s: float | None
     try:
         with campaign.ledger.transaction():
             campaign.ledger.set_fact("ended", status)
-    except (OSError, sqlite3.Error) as error:  # a full disk may be why it ends
+    except (OSError, sqlite3.Error) as error:
+        if status == "FINISHED":
+            raise
+        # a full disk may be why it ends
         log.warning("how the campaign ended could not be recorded: %s", error)
     tracker.update(status, wait_s)
 

@@ -12,6 +12,7 @@ from searcher.campaign.arms.proposing import training_records
 from searcher.campaign.arms.training_job import Metric, alone_in, earlier_metrics, finished, leave, training_folder
 from searcher.campaign.beginning.preparation import recorded_problem
 from searcher.campaign.campaign import read_campaign
+from searcher.campaign.improvement.improving import take_up
 from searcher.campaign.snapshot import take_snapshot
 from searcher.errors import InputError
 
@@ -41,8 +42,8 @@ def train_iteration(folder: Path, iteration: int, arm_name: str, stop: Event, co
     try:
         if finished(place, weights) is not None:
             return
-        problem = recorded_problem(campaign.ledger)
-        snapshot = take_snapshot(campaign.ledger, iteration)
+        problem = take_up(campaign, recorded_problem(campaign.ledger))
+        snapshot = take_snapshot(campaign.ledger, iteration, campaign.line_of)
         records = training_records(campaign, problem, snapshot)
         metrics: list[Metric] = earlier_metrics(place)
         try:

@@ -24,7 +24,7 @@ from filelock import FileLock
 from searcher.campaign.storage.candidate import Verdict
 from searcher.campaign.storage.ledger import Ledger
 from searcher.config import COSMETIC, flatten
-from searcher.files import write_text
+from searcher.files import replacing, write_text
 from searcher.results import plots
 from searcher.results.export import write_extxyz
 from searcher.results.redaction import redact
@@ -100,13 +100,18 @@ def _open(folder: Path, uri: str, experiment: str) -> tuple["MlflowClient", str]
     """A client and the experiment's id; a new sqlite store is laid out by one process at a time."""
     from mlflow import MlflowClient
 
+    database, artifacts = None, folder.parent / "mlartifacts"
     lock = folder.parent / "mlflow.lock"
-    artifacts = folder.parent / "mlartifacts"
     if uri.startswith("sqlite:///"):
         database = Path(uri.removeprefix("sqlite:///"))
         database.parent.mkdir(parents=True, exist_ok=True)
         lock, artifacts = database.with_name(database.name + ".lock"), database.parent / "mlartifacts"
     with FileLock(lock, timeout=LOCK_TIMEOUT_S):
+        if database is not None and not database.exists():
+            # MLflow cannot go on with a store whose layout was cut short, so it is there whole or not at all
+            with replacing(database) as draft:
+                draft.unlink(missing_ok=True)
+                MlflowClient(tracking_uri=f"sqlite:///{draft}").search_experiments(max_results=1)
         client = MlflowClient(tracking_uri=uri)
         found = client.get_experiment_by_name(experiment)
         if found is not None:

@@ -1,11 +1,24 @@
 """A real Dask cluster of several processes."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
 
 import psutil
 from campaign_processes import ROOT, environment
+
+
+def double(payload):
+    return {"value": 2 * payload["value"]}
+
+
+def kill(process):
+    for child in psutil.Process(process.pid).children(recursive=True):
+        child.kill()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 class Cluster:
@@ -65,6 +78,15 @@ class Cluster:
     def workers(self):
         """Processes below the nannies that hold a Dask worker."""
         return [child for nanny in self.nannies() for child in psutil.Process(nanny.pid).children()]
+
+    def kill_all(self):
+        for tree in (*self.nannies(), self.scheduler):
+            kill(tree)
+
+    def start_again(self):
+        self.scheduler = self.start_scheduler()
+        for _ in range(2):
+            self.start_worker()
 
     def close(self):
         for tree in self.trees:

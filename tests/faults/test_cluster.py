@@ -2,19 +2,20 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import threading
 import time
 
-import psutil
 import pytest
 from campaign_processes import digest, finish, start, wait_for
-from dask_cluster import Cluster
+from dask_cluster import Cluster, double, kill
 
 from searcher.campaign.storage.ledger import Ledger
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+
+from searcher.campaign.workers.cluster import DaskExecutor
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
@@ -23,13 +24,6 @@ def cluster(tmp_path):
     cluster = Cluster(tmp_path)
     yield cluster
     cluster.close()
-
-
-def kill(process):
-    for child in psutil.Process(process.pid).children(recursive=True):
-        child.kill()
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 SLOW = 'potential={import_path: "slow_potential:SlowRuO", arguments: {delay_s: 0.02}}'
@@ -68,14 +62,28 @@ def test_nothing_is_lost_or_doubled(cluster, oracle, tmp_path, victim, tell):
         kill(cluster.nannies()[0])
         cluster.start_worker()
     elif victim == "scheduler":
-        kill(cluster.scheduler)
-        for nanny in cluster.nannies():
-            kill(nanny)
-        cluster.scheduler = cluster.start_scheduler()
-        for _ in range(2):
-            cluster.start_worker()
+        cluster.kill_all()
+        cluster.start_again()
     whole(process, tmp_path, oracle)
     tell(26, f"Dask: {victim} killed", 1, "equal digest")
+
+
+GIVEN_UP_S = 15.0  # longer than a client tries to find its scheduler again
+
+
+def test_a_scheduler_that_went_between_two_batches_is_waited_for(cluster, tell):
+    executor = DaskExecutor(str(cluster.file), deadline_s=60.0, memory_gib=2.0, tasks_per_worker=50)
+    try:
+        expected = {i: {"value": 2 * i} for i in range(4)}
+        payloads = [{"value": i} for i in range(4)]
+        assert {o.index: o.result for o in executor.map(double, payloads)} == expected
+        cluster.kill_all()
+        time.sleep(GIVEN_UP_S)
+        threading.Timer(3.0, cluster.start_again).start()
+        assert {o.index: o.result for o in executor.map(double, payloads)} == expected
+    finally:
+        executor.close()
+    tell(26, "Dask: scheduler killed while the driver has no task for it", 1, "waited for, every task answered")
 
 
 HERE, THERE = "10.213.77.1", "10.213.77.2"

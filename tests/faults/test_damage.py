@@ -98,9 +98,7 @@ def test_a_lost_log_is_refused_and_repaired_on_request(crashed, tmp_path):
 def test_one_flipped_bit_in_any_structure_is_named(crashed, tmp_path, amount, tell):
     folder = tmp_path / "flipped"
     shutil.copytree(crashed, folder)
-    ledger = Ledger(folder / "campaign.db")
-    keys = ledger.structure_keys()
-    ledger.close()
+    keys = [key for (key,) in sqlite3.connect(folder / "campaign.db").execute("SELECT key FROM structure ORDER BY key")]
     draws = random.Random(11)
     n = amount(10, 300)
     for _ in range(n):
@@ -120,6 +118,29 @@ def test_one_flipped_bit_in_any_structure_is_named(crashed, tmp_path, amount, te
         connection.commit()
         connection.close()
     tell(16, "one bit flipped in a stored structure", n, "named by `verify`, never read")
+
+
+def test_a_structure_is_read_as_its_checksum_says_and_a_lost_one_is_named(tmp_path):
+    ledger = Ledger.create(tmp_path / "campaign.db", {"potential": "p"})
+    for index in range(3):
+        with ledger.transaction():
+            write(ledger, index)
+    first, second, third = (str(c.proposed) for c in ledger.candidates())
+    with ledger.transaction():
+        ledger.add_snapshots(candidate_id(0, "gan", 0), [(1, third, 0.0)])
+    ledger.close()
+    connection = sqlite3.connect(tmp_path / "campaign.db")
+    connection.execute("UPDATE structure SET n_atoms = 1, n_frozen = 2 WHERE key = ?", (first,))
+    connection.execute("UPDATE candidate SET proposed = NULL WHERE proposed = ?", (third,))
+    connection.execute("DELETE FROM structure WHERE key IN (?, ?)", (second, third))
+    connection.commit()
+    connection.close()
+    ledger = Ledger(tmp_path / "campaign.db", read_only=True)
+    assert ledger.structure(first).get_tags().tolist() == [0, 1]
+    found = verification.damage(tmp_path, ledger)
+    lost = sorted([second, third])
+    assert [text.partition(" from ")[0] for text in found] == [f"structure `{key[:12]}` is missing" for key in lost]
+    ledger.close()
 
 
 @pytest.mark.slow

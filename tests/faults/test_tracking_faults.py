@@ -1,15 +1,17 @@
 """Faults 20 and 21: a tracking server that is down or broken costs a bounded delay and nothing else."""
 
 import http.server
+import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from campaign_processes import call, digest, finish, start
+from campaign_processes import ROOT, call, digest, environment, finish, start
 from mlflow import MlflowClient
 from tracking_servers import free_port, mlflow_server
 
@@ -103,10 +105,42 @@ def test_three_first_launches_on_one_new_store_all_succeed(tmp_path, tell):
     tell(21, "three first launches on one new store", 3, "all finished and complete in the store")
 
 
-def test_a_locked_store_is_waited_for(tmp_path, amount, tell):
-    folder = tmp_path / "invented"
+DIES = """
+import os, signal, sys
+from alembic.operations import Operations
+real = Operations.add_column
+
+def dies(self, *args, **kwargs):
+    real(self, *args, **kwargs)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Operations.add_column = dies
+from searcher.results.projection import main
+main([sys.argv[1]])
+"""
+
+
+def invented(folder):
+    """A finished campaign of one iteration that nobody has tracked yet."""
     build_campaign(folder, iterations=1, per_arm=2).close()
     (folder / "campaign.yaml").write_text("name: invented\npotential: {gap: ruo2}\n")
+    return folder
+
+
+def test_a_projection_killed_while_it_lays_out_a_store_leaves_no_broken_one(tmp_path, tell):
+    folder = invented(tmp_path / "invented")
+    line = [sys.executable, "-c", DIES, str(folder)]
+    killed = subprocess.run(line, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    code, _, complaint = call("sync-mlflow", folder)
+    assert code == 0, complaint
+    ledger = Ledger(folder / "campaign.db", read_only=True)
+    assert complete(MlflowClient(f"sqlite:///{tmp_path}/mlflow.db"), ledger)[1] == [0]
+    tell(21, "killed while it lays out a new store", 1, "laid out again, then complete")
+
+
+def test_a_locked_store_is_waited_for(tmp_path, amount, tell):
+    folder = invented(tmp_path / "invented")
     assert call("sync-mlflow", folder)[0] == 0
     store = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None, check_same_thread=False)
     store.execute("BEGIN EXCLUSIVE")

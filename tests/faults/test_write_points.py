@@ -36,10 +36,32 @@ def under(interposer, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(under):
-    """Names of all points of an uninterrupted campaign, and its digest."""
-    (answer,) = under("count")
-    return answer["points"], answer["digest"]
+def counted(under):
+    """Names of all points of a campaign's iterations and of the whole command, uninterrupted; the digest of both."""
+    iterations, command = under("count")
+    assert iterations["digest"] == command["digest"]
+    # the library sees what SQLite, torch and Python write
+    files = (
+        "write campaign.db-wal",
+        "fsync campaign.db-wal",
+        "write campaign.commits",
+        "rename .weights.safetensors.part",
+    )
+    assert {f"before {name}" for name in files} <= set(iterations["points"])
+    assert {f"before rename {name}.new" for name in ("report.html", "accepted.db")} <= set(command["points"])
+    return iterations["points"], command["points"], iterations["digest"]
+
+
+@pytest.fixture(scope="module")
+def whole(counted):
+    """Names of all points of the iterations, and the digest."""
+    return counted[0], counted[2]
+
+
+@pytest.fixture(scope="module")
+def command(counted):
+    """Names of all points of the command, and the digest."""
+    return counted[1:]
 
 
 def spread(n_points, n):
@@ -71,6 +93,15 @@ def test_killed_at_a_write_it_ends_like_the_uninterrupted_one(under, whole, amou
     tell(2, "SIGKILL before or after a write, fsync, rename", len(points), "equal digest each time")
 
 
+def test_killed_while_it_writes_what_people_read_it_writes_it_again(under, command, amount, tell):
+    names, digest = command
+    projections = [i for i, name in enumerate(names) if any(file in name for file in ("accepted.db", "report.html"))]
+    points = [projections[i] for i in spread(len(projections), amount(2, 40))]
+    answers = tried(under, "kill-command", points)
+    assert not [(names[a["point"]], a) for a in answers if (a["first"], a["digest"]) != (-9, digest)]
+    tell(2, "SIGKILL while report or accepted structures are written", len(points), "equal digest each time")
+
+
 def test_what_any_write_leaves_behind_is_taken_up(under, whole, part, tell):
     """The files as they stand between any two calls are what a kill there would leave."""
     names, digest = whole
@@ -83,8 +114,8 @@ def test_what_any_write_leaves_behind_is_taken_up(under, whole, part, tell):
     )
 
 
-def test_a_full_disk_at_every_write_is_told_and_nothing_is_torn(under, whole, part, tell):
-    names, digest = whole
+def test_a_full_disk_at_every_write_is_told_and_nothing_is_torn(under, command, part, tell):
+    names, digest = command
     writes = [i for i, name in enumerate(names) if name.startswith("before write")]
     points = [writes[i] for i in spread(len(writes), 3)] if part is None else share(writes, part)
     # after the last transaction only SQLite's own tidying is left, which may fail without loss

@@ -1,9 +1,12 @@
 """Runs the tiny campaign under the interposer and prints one JSON object per line: ``write_points.py FOLDER MODE …``
 
 ``count``
-    Names of all points and the digest of an uninterrupted campaign.
-``kill POINT …``, ``full POINT …``
-    Killed at a point, or the disk full from there on; then taken up again.
+    Names of all points of an uninterrupted campaign and its digest: those of its iterations, and those of the whole
+    command, which writes report and accepted structures as well.
+``kill POINT …``
+    Killed at a point of the iterations, then taken up again.
+``kill-command POINT …``, ``full POINT …``
+    The command killed at one of its points, or the disk full from there on; then taken up again.
 ``states FIRST N``
     Stopped at `N` points from `FIRST` on; wherever its files have changed, a copy of them is taken up: what a kill
     there would have left.
@@ -97,15 +100,14 @@ def campaign(runs: Path) -> None:
         opened.close()
 
 
-def watched(runs: Path, what: int, point: int) -> None:
+def watched(run: Callable[[Path], None], runs: Path, what: int, point: int) -> None:
     interposer.interposer_arm(str(runs).encode(), what, point)
-    campaign(runs)
+    run(runs)
 
 
-def count(runs: Path) -> None:
-    shutil.rmtree(runs, ignore_errors=True)
+def count(run: Callable[[Path], None], runs: Path) -> None:
     runs.mkdir(parents=True)
-    watched(runs, COUNT, -1)
+    watched(run, runs, COUNT, -1)
     interposer.interposer_disarm()
     names = [interposer.interposer_name(i).decode() for i in range(interposer.interposer_count())]
     print(json.dumps({"points": names, "digest": digest(runs)}), flush=True)
@@ -119,16 +121,20 @@ def digest(runs: Path) -> str:
 
 
 def command(runs: Path) -> None:
-    """The same through the command line, for its exit code."""
+    """The same through the command line: with report and accepted structures, and with its exit code."""
     sys.argv = ["searcher", "run", str(TINY), "--set", f"runs={runs}"]
-    command_line()
+    try:
+        command_line()
+    except SystemExit as ended:
+        if ended.code:
+            raise
 
 
-def taken_up(runs: Path, what: dict[str, object]) -> None:
+def taken_up(runs: Path, what: dict[str, object], run: Callable[[Path], None] = campaign) -> None:
     """Go on in a fork, and tell the exit status and the digest."""
 
     def go_on() -> None:
-        campaign(runs)
+        run(runs)
         print(json.dumps({**what, "digest": digest(runs)}))
 
     second = in_child(go_on)
@@ -136,24 +142,22 @@ def taken_up(runs: Path, what: dict[str, object]) -> None:
         print(json.dumps({**what, "second": second, "digest": None}), flush=True)
 
 
-def at_point(runs: Path, what: int, point: int) -> None:
+def at_point(runs: Path, mode: str, point: int) -> None:
     shutil.rmtree(runs, ignore_errors=True)
     runs.mkdir(parents=True)
-
-    def broken() -> None:
-        if what == KILL:
-            watched(runs, KILL, point)
-        interposer.interposer_arm(str(runs).encode(), what, point)
-        command(runs)
-
-    taken_up(runs, {"point": point, "first": in_child(broken)})
+    run, what, again = {
+        "kill": (campaign, KILL, campaign),
+        "kill-command": (command, KILL, command),
+        "full": (command, NO_SPACE, campaign),
+    }[mode]
+    taken_up(runs, {"point": point, "first": in_child(lambda: watched(run, runs, what, point))}, again)
 
 
 def states(folder: Path, first: int, n: int) -> None:
     runs, copy = folder / "stopped", folder / "copy"
     shutil.rmtree(runs, ignore_errors=True)
     runs.mkdir(parents=True)
-    child = fork(lambda: watched(runs, STOP, first))
+    child = fork(lambda: watched(campaign, runs, STOP, first))
     seen = None
     for point in range(first, first + n):
         _, status = os.waitpid(child, os.WUNTRACED)
@@ -203,11 +207,12 @@ if __name__ == "__main__":
     campaign(warm)
     shutil.rmtree(warm)
     if mode == "count":
-        sys.exit(in_child(lambda: count(Path(folder) / "whole")))
+        codes = [in_child(partial(count, run, Path(folder) / run.__name__)) for run in (campaign, command)]
+        sys.exit(max(map(abs, codes)))
     if mode == "states":
         states(Path(folder), *map(int, rest))
     elif mode == "instants":
         instants(Path(folder) / "instants", *map(int, rest))
     else:
         for number in rest:
-            at_point(Path(folder) / "broken", {"kill": KILL, "full": NO_SPACE}[mode], int(number))
+            at_point(Path(folder) / "broken", mode, int(number))

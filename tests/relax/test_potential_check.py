@@ -113,6 +113,23 @@ def test_surface_figures_survive_their_file(judged: tuple[PotentialFigures, list
         read_surface_figures(tmp_path / "absent.json")
 
 
+def test_figures_beside_others_are_of_their_minima(judged: tuple[PotentialFigures, list[Atoms]]) -> None:
+    from relax.analytic import AnalyticRuO
+
+    found = judged[0].reference
+    facet = found.facets["110"]
+    raised = np.asarray(facet.displacements["O-rich"])
+    raised[-1] = [0.0, 0.0, 8.0]  # an oxygen atom that has left: a minimum of its own
+    elsewhere = replace(facet, displacements={"O-rich": raised.tolist()})
+    beside = replace(found, facets={"110": elsewhere})
+    again = surface_figures(CountingCalculator(AnalyticRuO()), "stand-in", rutile(), _slabs, beside).facets["110"]
+    assert again.gamma["O-rich"] > facet.gamma["O-rich"] + 0.01  # a bond is missing
+    assert again.gamma["stoichiometric"] == pytest.approx(facet.gamma["stoichiometric"], abs=1e-9)  # begun at the cut
+    with pytest.raises(PotentialError, match="other slabs"):
+        fewer = replace(facet, displacements={"O-rich": raised[:-1].tolist()})
+        surface_figures(AnalyticRuO(), "stand-in", rutile(), _slabs, replace(found, facets={"110": fewer}))
+
+
 def test_no_family_is_on_both_sides() -> None:
     frames = []
     for index in range(120):

@@ -15,6 +15,7 @@ from searcher.campaign.storage.candidate import Candidate, Gate
 from searcher.campaign.storage.ledger_file import COMMITS, OlderSchema, opened, promised_transactions, write_promise
 from searcher.campaign.storage.ledger_tables import (
     COLUMNS,
+    MISSING_STRUCTURES,
     SCHEMA,
     SCHEMA_VERSION,
     candidate_of,
@@ -28,6 +29,7 @@ from searcher.files import replacing
 
 LEDGER = "campaign.db"
 DAMAGED = "structure `{}` in `{}` does not match its checksum: it is damaged"
+MISSING = "structure `{}` is missing from `{}`"
 QUOTED = ", ".join(f'"{name}"' for name in COLUMNS)
 
 
@@ -166,21 +168,19 @@ class Ledger:
         StorageError
             If it is missing or its content does not match its checksum.
         """
-        row = self._connection.execute("SELECT n_atoms, n_frozen, data FROM structure WHERE key = ?", (key,)).fetchone()
+        row = self._connection.execute("SELECT data FROM structure WHERE key = ?", (key,)).fetchone()
         if row is None:
-            raise StorageError(f"structure `{key[:12]}` is missing from `{self.path}`")
-        n_atoms, n_frozen, data = row
-        if hashlib.sha256(data).hexdigest() != key:
+            raise StorageError(MISSING.format(key[:12], self.path))
+        if hashlib.sha256(row[0]).hexdigest() != key:
             raise StorageError(DAMAGED.format(key[:12], self.path))
-        return decode_slab(data, n_atoms, n_frozen)
+        return decode_slab(row[0])
 
     def damaged_structures(self) -> list[str]:
-        """A complaint for every stored slab whose content does not match its checksum."""
+        """A complaint for every slab that is missing or whose content does not match its checksum."""
         rows = self._connection.execute("SELECT key, data FROM structure ORDER BY key")
-        return [DAMAGED.format(key[:12], self.path) for key, data in rows if hashlib.sha256(data).hexdigest() != key]
-
-    def structure_keys(self) -> list[str]:
-        return [key for (key,) in self._connection.execute("SELECT key FROM structure ORDER BY key")]
+        bad = [DAMAGED.format(key[:12], self.path) for key, data in rows if hashlib.sha256(data).hexdigest() != key]
+        missing = self._connection.execute(MISSING_STRUCTURES)
+        return bad + [MISSING.format(key[:12], self.path) for (key,) in missing]
 
     # candidates
 

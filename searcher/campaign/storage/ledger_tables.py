@@ -49,7 +49,13 @@ CREATE TABLE metric (
 MIGRATIONS: dict[int, tuple[str, ...]] = {1: (POTENTIAL,)}
 """Statements that lead from a schema version to the next one."""
 
+MISSING_STRUCTURES = """
+SELECT proposed FROM candidate WHERE proposed IS NOT NULL UNION SELECT relaxed FROM candidate WHERE relaxed IS NOT NULL
+UNION SELECT structure FROM snapshot EXCEPT SELECT key FROM structure ORDER BY 1
+"""
+"""Keys that candidates and their paths name and that are not there."""
 COLUMNS = tuple(f.name for f in fields(Candidate))
+BYTES_PER_ATOM, CELL_BYTES = 4 + 3 * 8 + 4, 9 * 8
 
 
 def encode_slab(atoms: Atoms) -> bytes:
@@ -62,11 +68,14 @@ def encode_slab(atoms: Atoms) -> bytes:
     return b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
 
 
-def decode_slab(data: bytes, n_atoms: int, n_frozen: int) -> Atoms:
+def decode_slab(data: bytes) -> Atoms:
+    """The slab of what `encode_slab` made; how many atoms there are and which are frozen is in the data itself."""
+    n_atoms = (len(data) - CELL_BYTES) // BYTES_PER_ATOM
     numbers = np.frombuffer(data, "<i4", n_atoms)
     positions = np.frombuffer(data, "<f8", 3 * n_atoms, 4 * n_atoms).reshape(-1, 3)
     cell = np.frombuffer(data, "<f8", 9, 28 * n_atoms).reshape(3, 3)
-    return slab(numbers.copy(), positions.copy(), cell.copy(), n_frozen)
+    tags = np.frombuffer(data, "<i4", n_atoms, 28 * n_atoms + CELL_BYTES)
+    return slab(numbers.copy(), positions.copy(), cell.copy(), int(np.count_nonzero(tags == 0)))
 
 
 def candidate_row(candidate: Candidate) -> tuple[Any, ...]:

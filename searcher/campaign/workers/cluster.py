@@ -14,7 +14,7 @@ from threading import Event
 from typing import Any
 
 from distributed import Client, Future, KilledWorker
-from distributed.client import FutureCancelledError
+from distributed.client import ClosedClientError, FutureCancelledError
 
 from searcher.campaign.stopping import stopped
 from searcher.campaign.workers.executor import LocalExecutor, Outcome, Task
@@ -61,7 +61,7 @@ class DaskExecutor:
         self._client = self._connected(CONNECT_S)
 
     def map(self, function: Task, payloads: Sequence[dict[str, Any]]) -> Iterator[Outcome]:
-        open_tasks = {index: self._submit(function, payload) for index, payload in enumerate(payloads)}
+        open_tasks = {index: self._submitted(function, payload) for index, payload in enumerate(payloads)}
         losses = dict.fromkeys(open_tasks, 0)
         again: dict[int, float] = {}
         try:
@@ -82,7 +82,7 @@ class DaskExecutor:
                     again[index] = time.monotonic() + FORGOTTEN_S
                 for index in [index for index, due in again.items() if time.monotonic() > due]:
                     del again[index]
-                    open_tasks[index] = self._resubmit(function, payloads[index])
+                    open_tasks[index] = self._submitted(function, payloads[index])
         finally:
             with suppress(OSError, TimeoutError):
                 self._client.cancel(list(open_tasks.values()), force=True)
@@ -95,13 +95,13 @@ class DaskExecutor:
         key = f"{function.__name__}-{content[:32]}"
         return self._client.submit(isolated, function, payload, *self._limits, key=key, retries=0)
 
-    def _resubmit(self, function: Task, payload: dict[str, Any]) -> Future:
-        """Again, on a scheduler that may have been started anew."""
+    def _submitted(self, function: Task, payload: dict[str, Any]) -> Future:
+        """A task on a scheduler that may have been started anew, since the last batch or the last try."""
         end = time.monotonic() + AWAIT_SCHEDULER_S
         while True:
             try:
                 return self._submit(function, payload)
-            except (OSError, TimeoutError, RuntimeError, FutureCancelledError):
+            except (OSError, TimeoutError, RuntimeError, FutureCancelledError, ClosedClientError):
                 if time.monotonic() > end:
                     raise EnvironmentProblem(f"the scheduler at `{self._scheduler}` does not come back") from None
                 if self._stop.wait(POLL_S):

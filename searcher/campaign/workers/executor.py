@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ Task = Callable[[dict[str, Any]], dict[str, Any]]
 POLL_S = 0.2
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 TRIES = 2
+ANSWER_UNDER_WAY_S = 1.0
+"""from a worker's end until its answer must have reached the driver"""
 RECYCLE_SHARE = 0.5
 """Of its memory limit; a worker that has come to hold more is replaced before its next task."""
 RECYCLED, OUT_OF_MEMORY = 80, 81
@@ -104,10 +107,11 @@ class LocalExecutor:
         try:
             while open_tasks:
                 ended = [task for task in open_tasks if task.future.done() or task.worker_vanished()]
-                if not ended and self._stop.wait(POLL_S):
+                if self._stop.is_set() or (not ended and self._stop.wait(POLL_S)):
                     raise stopped(self._stop)
                 for task in ended:
                     open_tasks.remove(task)
+                    task.note.unlink(missing_ok=True)
                     outcome = self._outcome(task)
                     if outcome.failure and self._stop.is_set():
                         raise stopped(self._stop)  # the signal may have reached the workers as well
@@ -159,19 +163,22 @@ class _Submitted:
     index: int
     tries: int
     note: Path
-    seen_dead: bool = False
+    dead_since: float | None = None
 
     def worker_vanished(self) -> bool:
         """Whether the worker is gone though the pool did not notice, as it does not for exit code 0.
 
-        True at the second look only, since an answer may still be under way.
+        Some time after its end only, since an answer may still be under way.
         """
         if not self.note.exists():
             return False
         pid = self.note.read_text(encoding="ascii")
-        dead = pid != "" and not _alive(int(pid))
-        vanished, self.seen_dead = dead and self.seen_dead, dead
-        return vanished
+        if pid == "" or _alive(int(pid)):
+            self.dead_since = None
+            return False
+        now = time.monotonic()
+        self.dead_since = self.dead_since or now
+        return now - self.dead_since > ANSWER_UNDER_WAY_S
 
 
 def _alive(pid: int) -> bool:

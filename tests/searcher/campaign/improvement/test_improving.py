@@ -15,6 +15,7 @@ from unsure_potential import UnsureRuO
 from relax.gap_fit import FitSettings
 from relax.labelling import ENERGY_KEY, FORCES_KEY, write_data
 from relax.potential import PotentialSpec
+from searcher.campaign import training_entry
 from searcher.campaign.beginning.preparation import prepare
 from searcher.campaign.campaign import Campaign, open_campaign
 from searcher.campaign.driver import improve_run
@@ -24,11 +25,11 @@ from searcher.campaign.improvement.selection import farthest_points
 from searcher.campaign.improvement.versions import potential_at
 from searcher.campaign.loop import run_campaign
 from searcher.campaign.problem import SurfaceProblem
-from searcher.campaign.snapshot import is_known, take_snapshot
+from searcher.campaign.snapshot import Snapshot, is_known, take_snapshot
 from searcher.campaign.storage import verification
 from searcher.config import CampaignConfig
-from searcher.errors import InputError
-from searcher.loading import load_config
+from searcher.errors import InputError, StoppedOnRequest
+from searcher.loading import dump_config, load_config
 from searcher.scoring.descriptors import LocalVectors
 from searcher.structures.crystal import Crystal
 from searcher.structures.faces import symmetric_slabs
@@ -130,6 +131,27 @@ def test_a_better_potential_is_taken_into_use_and_the_past_stays(config: Campaig
     assert lines == {c.id: again.line_of(c) for c in before if is_known(c)}
     assert verification.damage(again.folder, again.ledger) == []
     again.close()
+
+
+def test_a_training_job_measures_the_past_by_the_potential_in_use(
+    config: CampaignConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign, problem = open_finished(config)
+    improved = improve(campaign, problem, 0, config.improve, Console(quiet=True), right)
+    with campaign.ledger.transaction():
+        campaign.ledger.finish_stage(1, "plan", {})
+    settings_file = campaign.folder / "campaign.yaml"
+    settings_file.write_text(dump_config(load_config(settings_file, ["arms=[{name: gan, kind: gan, share: 1.0}]"])))
+
+    def seen(job: Campaign, problem: SurfaceProblem, snapshot: Snapshot, *rest: object) -> None:
+        assert problem.references == improved.references
+        assert snapshot == take_snapshot(campaign.ledger, 1, campaign.line_of)
+        raise StoppedOnRequest("as the driver sees it")
+
+    monkeypatch.setattr(training_entry, "fit", seen)
+    with pytest.raises(StoppedOnRequest, match="as the driver sees it"):
+        training_entry.train_iteration(campaign.folder, 1, "gan", Event(), Console(quiet=True))
+    campaign.close()
 
 
 @pytest.mark.slow

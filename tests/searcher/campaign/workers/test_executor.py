@@ -5,17 +5,24 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from threading import Event
 
 import psutil
 import pytest
 
-from searcher.campaign.workers.executor import LocalExecutor
+from searcher.campaign.workers import executor as executor_module
+from searcher.campaign.workers.executor import LocalExecutor, _Submitted
 from searcher.errors import EnvironmentProblem, StoppedOnRequest
 
 
 def double(payload):
     return {"value": 2 * payload["value"]}
+
+
+def nap(payload):
+    time.sleep(0.05)
+    return double(payload)
 
 
 HELD = []
@@ -102,6 +109,30 @@ def test_failures_after_a_request_to_stop_are_nobodys_fault():
     with pytest.raises(StoppedOnRequest):
         list(outcomes)
     executor.close()
+
+
+def test_results_that_keep_coming_do_not_put_off_a_stop():
+    stop = Event()
+    executor = LocalExecutor(workers=1, deadline_s=60.0, memory_gib=2.0, tasks_per_worker=5000, stop=stop)
+    answered = 0
+    with pytest.raises(StoppedOnRequest):
+        for _ in executor.map(nap, [{"value": i} for i in range(100)]):
+            answered += 1
+            stop.set()
+            time.sleep(0.1)  # writing it down takes so long that the next has come meanwhile
+    executor.close()
+    assert answered < 50
+
+
+def test_a_worker_that_has_just_ended_may_still_have_answered(tmp_path, monkeypatch):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    note = tmp_path / "note"
+    note.write_text(str(ended.pid))
+    task = _Submitted(Future(), 0, 1, note)
+    assert not any(task.worker_vanished() for _ in range(3)), "however often it is asked at once"
+    monkeypatch.setattr(executor_module, "ANSWER_UNDER_WAY_S", 0.0)
+    assert task.worker_vanished()
 
 
 def test_a_faulty_set_up_ends_the_batch_with_its_message(executor):
