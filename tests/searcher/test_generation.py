@@ -149,6 +149,16 @@ def test_classes_of_gamma_are_heights_above_the_lowest() -> None:
     assert {record.condition["energy_class"] for record in found.records} == {0, 3, 4, 6, 7}  # 0, 21, 42, 63, 84 meV/Å²
 
 
+@pytest.mark.parametrize(("bins", "sizes"), [("equal_width", [12, 2, 1]), ("quantile", [5, 5, 5])])
+def test_classes_of_energies_are_equally_wide_or_equally_full(bins: str, sizes: list[int]) -> None:
+    named = slabs()
+    for n, (_, atoms) in enumerate(named):
+        atoms.calc = SinglePointCalculator(atoms, energy=len(atoms) * 1.5**n)  # most of them lie close to the lowest
+    settings = DataSection(allow_coarse=True, holdout_every=0, class_of="energy_per_atom", n_classes=3, class_bins=bins)
+    told = [record.condition["energy_class"] for record in data_set(named, settings).records]
+    assert [told.count(number) for number in range(3)] == sizes
+
+
 def test_several_chemical_potentials_tell_each_structure_several_times() -> None:
     settings = DataSection(
         view="cell",
