@@ -13,6 +13,7 @@ from relax.dynamics_check import hot_slab
 from relax.labelling import ENERGY_KEY, FORCES_KEY
 from relax.potential import CountingCalculator, PotentialSpec, build_calculator, potential_hash, sparse_files
 from relax.potential_figures import FACET_IN_FAMILY, SURFACE_TYPES, THERMAL, Parity, PotentialFigures
+from relax.progress import shown, tell
 from relax.relaxation import RelaxationSettings, relax
 from relax.surface_figures import SlabsForLattice, SurfaceFigures, surface_figures
 
@@ -58,15 +59,18 @@ def check(
     calculator = build_calculator(spec)
     parity = _parity(calculator, validation_data, spec.kind == "gap")
     energy_rmse, force_rmse, frames = _errors(parity)
-    results = [relax(atoms, calculator, RelaxationSettings()) for atoms in proposals]
+    results = [relax(a, calculator, RelaxationSettings()) for a in shown(proposals, "clumsy proposals")]
     faults = [r.reason for r in results if r.reason not in (None, "max_calls")]
+    surfaces = surface_figures(calculator, potential_hash(spec), bulk_atoms, slabs_for, labeller_reference)
+    if hot is not None:
+        tell(f"a slab at {HOT_K:g} K for {HOT_PS:g} ps …")
     return PotentialFigures(
         potential_hash=potential_hash(spec),
         energy_rmse=energy_rmse,
         force_rmse=force_rmse,
         frames=frames,
         parity=parity,
-        surfaces=surface_figures(calculator, potential_hash(spec), bulk_atoms, slabs_for, labeller_reference),
+        surfaces=surfaces,
         reference=labeller_reference,
         repulsive={"-".join(pair): _repulsive(calculator, pair, end) for pair, end in CURVE_ENDS.items()},
         milliseconds_per_atom=_cost(calculator, validation_data),
@@ -89,7 +93,7 @@ def potential_size(spec: PotentialSpec) -> int:
 
 def _parity(calculator: CountingCalculator, data: Sequence[Atoms], knows_variance: bool) -> Parity:
     energies, forces, deviations = [], [], []
-    for atoms in data:
+    for atoms in shown(data, "held-out frames"):
         own = atoms.copy()
         own.calc = calculator
         energies.append([atoms.info[ENERGY_KEY] / len(atoms), own.get_potential_energy() / len(atoms)])

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -13,6 +14,7 @@ from ase.data import atomic_numbers
 from ase.optimize import LBFGS
 
 from relax.potential import PotentialError
+from relax.progress import shown
 from relax.references import References, measure_references
 
 SLAB_FMAX = 0.03
@@ -62,11 +64,32 @@ class FacetFigures:
 
 
 @dataclass(frozen=True)
+class Labeller:
+    """A reference calculator: ``"module:Callable"`` and its keyword arguments."""
+
+    import_path: str
+    arguments: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in sorted(self.arguments.items()))
+        return f"{self.import_path}({given})"
+
+
+@dataclass(frozen=True)
 class SurfaceFigures:
-    """What a potential says of crystal, molecule and metal, and of facets by their Miller indices."""
+    """What a potential says of crystal, molecule and metal, and of facets by their Miller indices.
+
+    Attributes
+    ----------
+    references : References
+    facets : mapping of str to FacetFigures
+    labeller : Labeller or None
+        Whose figures they are, if they are a labeller's; None in files that older versions wrote.
+    """
 
     references: References
     facets: Mapping[str, FacetFigures]
+    labeller: Labeller | None = None
 
 
 def write_surface_figures(figures: SurfaceFigures, path: Path) -> None:
@@ -87,7 +110,8 @@ def read_surface_figures(path: Path) -> SurfaceFigures:
     try:
         values = json.loads(path.read_text())
         facets = {facet: FacetFigures(**figures) for facet, figures in values["facets"].items()}
-        return SurfaceFigures(References(**values["references"]), facets)
+        labeller = Labeller(**values["labeller"]) if values.get("labeller") else None
+        return SurfaceFigures(References(**values["references"]), facets, labeller)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise PotentialError(f"`{path}` holds no surface figures ({error})") from error
 
@@ -120,7 +144,7 @@ def surface_figures(
     metal = atomic_numbers[bulk_atoms.get_chemical_symbols()[0]]
     slabs = slabs_for(references.a, references.c, references.u)
     facets = {}
-    for facet, cuts in slabs.items():
+    for facet, cuts in shown(list(slabs.items()), "faces of each facet"):
         known = beside.facets.get(facet) if beside else None
         facets[facet] = _facet_figures(calculator, references, metal, cuts, known.displacements if known else {})
     return SurfaceFigures(references, facets)

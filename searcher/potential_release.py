@@ -33,6 +33,7 @@ from relax.potential import gap_spec, potential_hash
 from relax.potential_check import check
 from relax.potential_figures import SURFACE_TYPES, PotentialFigures
 from relax.surface_figures import (
+    Labeller,
     SlabsForLattice,
     read_surface_figures,
     surface_figures,
@@ -43,7 +44,7 @@ from searcher.errors import InputError
 from searcher.results.potential_plots import parity, uncertainty
 from searcher.structures.crystal import Crystal, orient
 from searcher.structures.distorted_slabs import random_insertion
-from searcher.structures.faces import faces_of_lattice, known_faces, known_faces_of_lattice
+from searcher.structures.faces import faces_of_lattice, kept_figures, known_faces, known_faces_of_lattice
 from searcher.structures.potential_round import RoundSizes, build_round
 from searcher.structures.potential_set import SetSizes, build_potential_set
 from searcher.structures.reference_cells import small_cells
@@ -88,10 +89,11 @@ def label_potential_set(
     Raises
     ------
     InputError
-        If `share` is out of range.
+        If `share` is out of range, or another labeller's figures lie beside `out`.
     PotentialError
         If the labeller cannot be made.
     """
+    kept_figures(out.with_name(LABELLER_FILE), Labeller(import_path, arguments))
     tasks = build_potential_set(seed, crystal, part_of(SetSizes(), share))
     report = label(tasks, import_path, arguments, out, processes)
     every = partial(known_faces_of_lattice, crystal.metal)
@@ -117,11 +119,13 @@ def _measure_labeller(
     import_path: str, arguments: Mapping[str, Any], crystal: Crystal, slabs_for: SlabsForLattice, path: Path
 ) -> None:
     """Write what the labeller says of faces, unless `path` has it of all of these facets."""
-    wanted = slabs_for(crystal.a, crystal.c, crystal.u)
-    if path.exists() and wanted.keys() <= read_surface_figures(path).facets.keys():
+    labeller = Labeller(import_path, arguments)
+    kept = kept_figures(path, labeller)
+    if kept is not None and slabs_for(crystal.a, crystal.c, crystal.u).keys() <= kept.facets.keys():
         return
     calculator = build_from_import_path(import_path, arguments)
-    write_surface_figures(surface_figures(calculator, import_path, crystal.bulk(), slabs_for), path)
+    figures = surface_figures(calculator, import_path, crystal.bulk(), slabs_for)
+    write_surface_figures(replace(figures, labeller=labeller), path)
 
 
 def label_walks(
@@ -151,8 +155,9 @@ def label_walks(
     Raises
     ------
     InputError
-        If `share` is out of range.
+        If `share` is out of range, or another labeller's figures lie beside `out`.
     """
+    kept_figures(out.with_name(LABELLER_FILE), Labeller(import_path, arguments))
     walks = out.with_suffix(".walks.jsonl")
     tasks = build_round(seed, crystal, name, part_of(RoundSizes(), share))
     gap = {"path": str(walker), "digest": potential_hash(gap_spec(walker))}
@@ -197,27 +202,32 @@ def fit_potential_set(labels: Sequence[Path], out: Path, settings: FitSettings |
     Raises
     ------
     InputError
-        If there are no frames.
+        If there are no frames, or figures of two labellers beside them.
     """
     frames = [atoms for path in labels for atoms in (read_data(path) if path.suffix == ".xz" else read_labels(path))]
     if not frames:
         raise InputError(
             f"`{', '.join(map(str, labels))}` holds no labelled frames; `searcher potential label` makes them"
         )
+    figures = _labeller_beside(labels)
     data = out / "data"
     data.mkdir(parents=True, exist_ok=True)
     kept = data / "frames.extxyz.xz"
     write_data(frames, kept)
-    _keep_labeller(labels, data / LABELLER_FILE)
+    if figures is not None and figures.resolve() != (data / LABELLER_FILE).resolve():
+        shutil.copyfile(figures, data / LABELLER_FILE)
     training, _ = hold_out(read_data(kept))  # as kept, so that a fit to the kept frames gives equal files
     return fit(training, settings or FitSettings(), out)
 
 
-def _keep_labeller(labels: Sequence[Path], kept: Path) -> None:
-    """Copy the labeller's surface figures that lie beside the first labels that have them."""
-    found = [path.with_name(LABELLER_FILE) for path in labels if path.with_name(LABELLER_FILE).is_file()]
-    if found and found[0].resolve() != kept.resolve():
-        shutil.copyfile(found[0], kept)
+def _labeller_beside(labels: Sequence[Path]) -> Path | None:
+    """The surface figures beside the first labels that have them; those of all must be of one labeller."""
+    beside = dict.fromkeys(path.with_name(LABELLER_FILE) for path in labels)
+    found = [path for path in beside if path.is_file()]
+    named = [labeller for path in found if (labeller := read_surface_figures(path).labeller) is not None]
+    for path in found if named else ():
+        kept_figures(path, named[0])
+    return found[0] if found else None
 
 
 def check_potential_set(folder: Path, crystal: Crystal = LABELLER_CRYSTAL) -> PotentialFigures:

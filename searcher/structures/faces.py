@@ -4,14 +4,17 @@ Workers that measure a potential import this module: nothing heavy stands here.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
 from relax.labelling import build_from_import_path
-from relax.surface_figures import SurfaceFigures, surface_figures
+from relax.surface_figures import Labeller, SurfaceFigures, read_surface_figures, surface_figures
+from searcher.errors import InputError
 from searcher.structures.crystal import Crystal, orient
 from searcher.structures.distorted_slabs import FACETS, boxed
 from searcher.structures.terminations import enumerate_terminations, repeat_distance, termination_atoms
@@ -55,7 +58,31 @@ def known_faces_of_lattice(metal: str, a: float, c: float, u: float) -> dict[str
 def labeller_faces(import_path: str, arguments: Mapping[str, Any], crystal: Crystal, facet: str) -> SurfaceFigures:
     """What a labeller says of the crystal and all terminations of one facet. Builds it in this process."""
     calculator = build_from_import_path(import_path, arguments)
-    return surface_figures(calculator, import_path, crystal.bulk(), partial(faces_of_lattice, crystal.metal, facet))
+    slabs_for = partial(faces_of_lattice, crystal.metal, facet)
+    return replace(
+        surface_figures(calculator, import_path, crystal.bulk(), slabs_for), labeller=Labeller(import_path, arguments)
+    )
+
+
+def kept_figures(path: Path, labeller: Labeller) -> SurfaceFigures | None:
+    """What `path` holds of a labeller; None if there is no such file, or if it does not say whose figures it holds.
+
+    Raises
+    ------
+    InputError
+        If they are another labeller's.
+    """
+    if not path.exists():
+        return None
+    kept = read_surface_figures(path)
+    if kept.labeller is None:
+        return None
+    if kept.labeller != labeller:
+        raise InputError(
+            f"`{path}` holds the figures of `{kept.labeller}`, but `{labeller}` is asked for: energies of two "
+            "labellers do not go together; use another folder, or the same calculator and arguments"
+        )
+    return kept
 
 
 def faces_of_lattice(metal: str, facet: str, a: float, c: float, u: float) -> dict[str, dict[str, Atoms]]:

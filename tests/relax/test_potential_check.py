@@ -14,7 +14,7 @@ from relax.model_card import write_model_card
 from relax.potential import CountingCalculator, PotentialError, PotentialSpec
 from relax.potential_check import check
 from relax.potential_figures import PotentialFigures, worsened
-from relax.surface_figures import read_surface_figures, surface_figures, write_surface_figures
+from relax.surface_figures import Labeller, read_surface_figures, surface_figures, write_surface_figures
 from searcher.structures.crystal import Crystal
 from searcher.structures.faces import symmetric_slabs
 
@@ -76,6 +76,21 @@ def test_what_is_missed_is_named_with_its_limit(judged: tuple[PotentialFigures, 
     assert missed[0] in card
 
 
+def test_the_card_names_who_labelled(judged: tuple[PotentialFigures, list[Atoms]], tmp_path: Path) -> None:
+    figures, frames = judged
+    card = tmp_path / "MODEL_CARD.md"
+    known = Labeller("sevenn.calculator:SevenNetCalculator", {"model": "7net-mf-0", "modal": "PBE"})
+    for labeller, named, distance in (
+        (known, "by `sevenn.calculator:SevenNetCalculator(modal='PBE', model='7net-mf-0')`;", True),
+        (Labeller("mine:Own", {}), "by `mine:Own()`;", False),
+        (None, "by a calculator that its figures do not name;", False),
+    ):
+        write_model_card(replace(figures, reference=replace(figures.reference, labeller=labeller)), frames, [], card)
+        text = card.read_text()
+        assert f"Labelled {named}" in text
+        assert ("by 0.58 eV/Å" in text) == distance, "what was measured of one labeller says nothing of another"
+
+
 def test_crossovers_follow_from_the_two_surface_energies(judged: tuple[PotentialFigures, list[Atoms]]) -> None:
     surfaces = judged[0].surfaces.facets["110"]
     at = surfaces.crossover("stoichiometric", "O-rich")
@@ -107,8 +122,9 @@ def test_worse_is_what_exceeds_the_noise_of_a_fit(judged: tuple[PotentialFigures
 
 def test_surface_figures_survive_their_file(judged: tuple[PotentialFigures, list[Atoms]], tmp_path: Path) -> None:
     surfaces = judged[0].surfaces
-    write_surface_figures(surfaces, tmp_path / "labeller.json")
-    assert read_surface_figures(tmp_path / "labeller.json") == surfaces
+    for kept in (surfaces, replace(surfaces, labeller=Labeller("mine:Own", {"model": "m"}))):
+        write_surface_figures(kept, tmp_path / "labeller.json")
+        assert read_surface_figures(tmp_path / "labeller.json") == kept
     with pytest.raises(PotentialError, match="does not exist"):
         read_surface_figures(tmp_path / "absent.json")
 

@@ -86,7 +86,9 @@ def improve(
     new = _labelled(campaign, iteration, chosen, section, folder, console)
     trial = Trial(folder, campaign.potential, fit_folder(campaign), present_data(campaign, section), new, section.fit)
     spec = _fitted(campaign, iteration, trial, fitter, console)
+    console.print("  measuring the potential in use and the new one …")
     compared = _compared(campaign, problem, iteration, trial, spec, section)
+    console.print("  energies of all minima by the new one …")
     energies, without = _archive_energies(campaign, spec)
     why = compared.pop("worse") + without
     detail = {

@@ -16,7 +16,7 @@ from relax.labelling import read_data, write_data
 from relax.potential import PotentialSpec, gap_spec
 from relax.potential_check import check
 from relax.potential_figures import PotentialFigures
-from relax.surface_figures import SurfaceFigures, read_surface_figures, write_surface_figures
+from relax.surface_figures import Labeller, SurfaceFigures, read_surface_figures, write_surface_figures
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.storage.potential_versions import FOLDER
@@ -24,7 +24,7 @@ from searcher.config import ImproveSection
 from searcher.errors import EnvironmentProblem, InputError
 from searcher.files import replacing
 from searcher.structures.crystal import Crystal
-from searcher.structures.faces import faces_of_lattice, labeller_faces
+from searcher.structures.faces import faces_of_lattice, kept_figures, labeller_faces
 
 DATA = Path("data") / "frames.extxyz.xz"
 SETTINGS = "settings.json"
@@ -135,7 +135,8 @@ def labeller_figures(campaign: Campaign, problem: SurfaceProblem, section: Impro
     """What the labeller says of crystal and faces of the campaign's facet; measured once."""
     path = campaign.folder / FOLDER / "labeller.json"
     path.parent.mkdir(exist_ok=True)
-    if not path.exists():
+    kept = kept_figures(path, Labeller(section.labeller, dict(section.labeller_arguments)))
+    if kept is None:
         crystal = Crystal(problem.metal, problem.references.a, problem.references.c, problem.references.u)
         arguments = (section.labeller, dict(section.labeller_arguments), crystal, campaign.config.surface.facet)
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
