@@ -247,9 +247,15 @@ def check_potential_set(folder: Path, crystal: Crystal = LABELLER_CRYSTAL) -> Po
     if not frames.is_file():
         raise InputError(f"`{frames}` does not exist; `searcher potential fit` writes it")
     training, validation = hold_out(read_data(frames))
+    if not validation:
+        raise InputError(
+            f"`{frames}` has {len(training)} frames, too few to hold a family out: label a larger `--share`"
+        )
     reference = read_surface_figures(folder / "data" / LABELLER_FILE)
     arguments = (gap_spec(folder / "gap.xml"), validation, reference, crystal.bulk())
-    slabs = partial(_faces_as_labelled, crystal.metal, frozenset(reference.facets))
+    found = reference.references
+    like = crystal.with_lattice(found.a, found.c, found.u)
+    slabs = partial(_faces_as_labelled, like, frozenset(reference.facets))
     hot = known_faces(crystal)["110"]["stoichiometric"]
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # the GAP library stays out of this process
         figures = pool.submit(check, *arguments, slabs, unseen_proposals(crystal), hot).result()
@@ -259,9 +265,9 @@ def check_potential_set(folder: Path, crystal: Crystal = LABELLER_CRYSTAL) -> Po
     return figures
 
 
-def _faces_as_labelled(metal: str, facets: Set[str], a: float, c: float, u: float) -> dict[str, dict[str, Atoms]]:
-    """`known_faces` of the facets that the labeller was asked about."""
-    return {facet: slabs for facet, slabs in known_faces_of_lattice(metal, a, c, u).items() if facet in facets}
+def _faces_as_labelled(like: Crystal, facets: Set[str], a: float, c: float, u: float) -> dict[str, dict[str, Atoms]]:
+    """`known_faces` of the facets that the labeller was asked about, with the layers of the labeller's crystal."""
+    return {facet: slabs for facet, slabs in known_faces(like.with_lattice(a, c, u), like).items() if facet in facets}
 
 
 def _distances_from_dft(folder: Path) -> dict[str, Distance]:

@@ -34,9 +34,9 @@ PLACEHOLDERS = {
     '{"model": "7net-0"}': "{}",
 }
 ELSEWHERE = {
-    "potential fit": "tests/relax/test_gap_fit.py",
-    "potential check": "tests/relax/test_potential_check.py",
-    "potential label": "tests/relax/test_labelling.py",
+    "potential fit": "tests/searcher/test_potential_commands.py",
+    "potential check": "tests/searcher/test_potential_commands.py",
+    "potential label": "tests/searcher/test_potential_commands.py",
     "potential improve": "tests/searcher/campaign/improvement/test_improving.py",
     "repair": "tests/faults/test_damage.py",
     "unlock": "tests/searcher/campaign/test_resuming.py",

@@ -15,35 +15,42 @@ from ase import Atoms
 from relax.labelling import build_from_import_path
 from relax.surface_figures import Labeller, SurfaceFigures, read_surface_figures, surface_figures
 from searcher.errors import InputError
-from searcher.structures.crystal import Crystal, orient
+from searcher.structures.crystal import PLANE_TOLERANCE, Crystal, orient
 from searcher.structures.distorted_slabs import FACETS, boxed
 from searcher.structures.terminations import enumerate_terminations, repeat_distance, termination_atoms
 
 
-def known_faces(crystal: Crystal) -> dict[str, dict[str, Atoms]]:
-    """Symmetric slabs whose γ decides about a potential: all of (110), the stoichiometric ones of the other facets."""
-    faces = {facet: symmetric_slabs(crystal, facet) for facet in FACETS}
+def known_faces(crystal: Crystal, like: Crystal | None = None) -> dict[str, dict[str, Atoms]]:
+    """Symmetric slabs whose γ decides about a potential: all of (110), the stoichiometric ones of the other facets.
+
+    With as many layers as those of the crystal `like`, if there is one.
+    """
+    faces = {facet: symmetric_slabs(crystal, facet, like=like) for facet in FACETS}
     return {
         facet: {name: slab for name, slab in slabs.items() if facet == "110" or name.startswith("stoichiometric")}
         for facet, slabs in faces.items()
     }
 
 
-def symmetric_slabs(crystal: Crystal, facet: str = "110", thickness: float = 12.5) -> dict[str, Atoms]:
+def symmetric_slabs(
+    crystal: Crystal, facet: str = "110", thickness: float = 12.5, like: Crystal | None = None
+) -> dict[str, Atoms]:
     """Slabs with two equal faces, inverted through a metal atom, by the name of their termination.
 
     Parameters
     ----------
     thickness : float
         Å from the lowest to the highest metal plane, at least.
+    like : Crystal, optional
+        The crystal that must be so thick; this one's slabs get as many layers, though its lattice is another.
     """
     oriented = orient(crystal, facet)
     repeat = repeat_distance(oriented)
-    least = np.ceil(thickness / repeat) * repeat
+    least = np.ceil(thickness / repeat_distance(orient(like or crystal, facet))) * repeat
     slabs = {}
     for termination in enumerate_terminations(oriented):
         height = termination.height
-        while 2 * height < least:
+        while 2 * height < least - PLANE_TOLERANCE:  # a cut may lie exactly there
             height += repeat
         numbers, positions = termination_atoms(oriented, termination, -height, height)
         slabs[termination.name] = boxed(oriented, numbers, positions, room=0.0)
@@ -85,6 +92,8 @@ def kept_figures(path: Path, labeller: Labeller) -> SurfaceFigures | None:
     return kept
 
 
-def faces_of_lattice(metal: str, facet: str, a: float, c: float, u: float) -> dict[str, dict[str, Atoms]]:
+def faces_of_lattice(
+    metal: str, facet: str, a: float, c: float, u: float, like: Crystal | None = None
+) -> dict[str, dict[str, Atoms]]:
     """Symmetric slabs of a facet's terminations, for `relax.surface_figures`."""
-    return {facet: symmetric_slabs(Crystal(metal, a, c, u), facet)}
+    return {facet: symmetric_slabs(Crystal(metal, a, c, u), facet, like=like)}

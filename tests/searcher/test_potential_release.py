@@ -7,12 +7,12 @@ import pytest
 from ase import Atoms
 
 from relax.gap_fit import FitSettings
-from relax.labelling import label, read_data
+from relax.labelling import label, read_data, write_data
 from relax.potential import check_files, gap_spec
 from relax.references import References
 from relax.surface_figures import FacetFigures, Labeller, SurfaceFigures, read_surface_figures, write_surface_figures
 from searcher.errors import InputError
-from searcher.potential_release import fit_potential_set, label_potential_set, label_walks
+from searcher.potential_release import check_potential_set, fit_potential_set, label_potential_set, label_walks
 
 ANALYTIC = "relax.analytic:AnalyticRuO"
 SMALL = FitSettings(n_sparse={"O": 8, "Ru": 8}, n_max=4, l_max=2, pair_sparse=8)
@@ -48,6 +48,14 @@ def test_labels_of_two_labellers_are_not_fitted_together(tmp_path: Path) -> None
     with pytest.raises(InputError, match=r"`mine:Own\(\)`, but `relax.analytic:AnalyticRuO\(\)`"):
         fit_potential_set(files, tmp_path / "potential")
     assert not (tmp_path / "potential").exists()
+
+
+def test_a_check_needs_frames_that_were_held_out(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    frame = Atoms("O", cell=[9, 9, 9], pbc=True, info={"config_type": "isolated_atom", "family": "O"})
+    write_data([frame], tmp_path / "data" / "frames.extxyz.xz")
+    with pytest.raises(InputError, match="has 1 frames, too few to hold a family out"):
+        check_potential_set(tmp_path)
 
 
 @pytest.mark.slow

@@ -151,7 +151,8 @@ def measure_both(
 ) -> tuple[PotentialFigures, PotentialFigures]:
     """The potential in use and a new one, on the same held-out frames and faces."""
     crystal = Crystal(problem.metal, problem.references.a, problem.references.c, problem.references.u)
-    faces = partial(faces_of_lattice, problem.metal, campaign.config.surface.facet)
+    labelled = crystal.with_lattice(reference.references.a, reference.references.c, reference.references.u)
+    faces = partial(faces_of_lattice, problem.metal, campaign.config.surface.facet, like=labelled)
     figures = []
     for one in (trial.present, spec):
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # the GAP library stays out of the driver

@@ -64,6 +64,16 @@ def test_a_round_goes_through_every_termination_and_cell_before_it_repeats_one()
         build_round(3, CRYSTAL, "r", RoundSizes(hot=-1))
 
 
+@pytest.mark.parametrize("a", [4.25, 4.33, 4.41, 4.43, 4.7])
+def test_faces_have_the_layers_of_the_crystal_that_they_are_compared_with(a: float) -> None:
+    """12.5 Å are 3.9 to 4.1 repeats of (110) at these lattices, and a cut may lie exactly at the end of the fifth."""
+    for c, u in ((3.1, 0.3053), (3.7, 0.316), (3.0, 0.29)):
+        like, other = Crystal("Ru", a, 3.2, 0.31), Crystal("Ru", a + 0.1, c, u)
+        for facet, slabs in known_faces(other, like).items():
+            expected = {name: len(slab) for name, slab in known_faces(like)[facet].items()}
+            assert {name: len(slab) for name, slab in slabs.items()} == expected, facet
+
+
 def test_known_faces_are_symmetric_and_thick() -> None:
     faces = known_faces(CRYSTAL)
     assert set(faces) == set(FACETS)
