@@ -16,6 +16,9 @@ from searcher.structures.crystal import Crystal, orient
 from searcher.structures.distorted_slabs import FACETS, boxed
 from searcher.structures.terminations import enumerate_terminations, repeat_distance, termination_atoms
 
+ROUNDING = 1e-6
+"""Å; a slab that is just thick enough must be so for every lattice"""
+
 
 def known_faces(crystal: Crystal) -> dict[str, dict[str, Atoms]]:
     """Symmetric slabs whose γ decides about a potential: all of (110), the stoichiometric ones of the other facets."""
@@ -40,7 +43,7 @@ def symmetric_slabs(crystal: Crystal, facet: str = "110", thickness: float = 12.
     slabs = {}
     for termination in enumerate_terminations(oriented):
         height = termination.height
-        while 2 * height < least:
+        while 2 * height < least - ROUNDING:
             height += repeat
         numbers, positions = termination_atoms(oriented, termination, -height, height)
         slabs[termination.name] = boxed(oriented, numbers, positions, room=0.0)
