@@ -156,3 +156,41 @@ def test_a_locked_store_is_waited_for(tmp_path, amount, tell):
     assert code == 0, complaint
     assert time.monotonic() - began > seconds - 2
     tell(21, f"store locked for {seconds} s", 1, "waited for, then complete")
+
+
+def test_a_driver_searches_on_while_the_store_is_locked(oracle, tmp_path, amount, tell):
+    MlflowClient(
+        f"sqlite:///{tmp_path}/mlflow.db"
+    ).search_experiments()  # a store as there is from the second campaign on
+    store = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
+    store.execute("BEGIN EXCLUSIVE")
+    began, seconds = time.monotonic(), amount(5, 60)
+    driver = start(tmp_path, "tracking.enabled=true")
+    while not ended(tmp_path / "tiny"):  # the search reaches its end although nothing can be written there
+        assert driver.poll() is None and time.monotonic() - began < 600, driver.communicate()
+        time.sleep(0.2)
+    searched = time.monotonic() - began
+    time.sleep(max(1.0, seconds - searched))
+    assert driver.poll() is None, "it waits for the store"
+    store.execute("ROLLBACK")
+    store.close()
+    output, _ = driver.communicate(timeout=600)
+    assert driver.returncode == 0 and "finished, 2 of 2" in output, output
+    assert digest(tmp_path) == oracle[0]
+    if "took longer" in output:  # a machine so loaded that the last projection did not get through within its time
+        assert call("sync-mlflow", tmp_path / "tiny")[0] == 0
+    ledger = Ledger(tmp_path / "tiny" / "campaign.db", read_only=True)
+    assert complete(MlflowClient(f"sqlite:///{tmp_path}/mlflow.db"), ledger) == ("FINISHED", [0, 1]), output
+    result = f"search of {searched:.0f} s done meanwhile, equal digest, then complete"
+    tell(21, f"store locked for {max(seconds, searched):.0f} s while a driver runs", 1, result)
+
+
+def ended(folder):
+    """Whether the ledger of a running campaign says that its search came to its end."""
+    if not (folder / "campaign.db").is_file():
+        return False
+    ledger = Ledger(folder / "campaign.db", read_only=True)
+    try:
+        return ledger.fact("ended") == "FINISHED"
+    finally:
+        ledger.close()
