@@ -4,8 +4,10 @@ GPAW is often a package of the system, out of reach of a virtual environment. Ev
 what it needs and answers travels as JSON.
 """
 
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,6 +20,8 @@ from ase.calculators.calculator import CalculationFailed, Calculator, Calculator
 
 PYTHON_VARIABLE = "GPAW_PYTHON"
 SCRIPT = Path(__file__).with_name("gpaw_single_point.py")
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
+LIBC = ctypes.CDLL(None)
 EMPTY = 6.0
 """Å without an atom along an axis that make it a vacuum, to be sampled by one k-point"""
 
@@ -113,6 +117,7 @@ class GpawProcess(Calculator):
                     stderr=subprocess.STDOUT,
                     env=_environment(),
                     timeout=self.timeout_s,
+                    preexec_fn=_end_with_this_process,
                     check=False,
                 ).returncode
         except FileNotFoundError:
@@ -136,6 +141,11 @@ def _is_vacuum(atoms: Atoms, axis: int) -> bool:
     widest = np.max(np.diff(np.append(scaled, scaled[0] + 1.0)))
     height = atoms.get_volume() / np.linalg.norm(np.cross(atoms.cell[axis - 2], atoms.cell[axis - 1]))
     return bool(widest * height > EMPTY)
+
+
+def _end_with_this_process() -> None:
+    """A calculation of minutes must not go on for nobody, however this process ends."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _environment() -> dict[str, str]:

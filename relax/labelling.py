@@ -213,8 +213,11 @@ def _workers(processes: int) -> Iterator[ProcessPool]:
     pool = ProcessPool(max_workers=processes, context=get_context("spawn"))
     try:
         yield pool
-    finally:
+        pool.close()
+    except BaseException:
         pool.stop()
+        raise
+    finally:
         pool.join()
 
 

@@ -113,6 +113,7 @@ class Trainer:
         self.appearance = Appearance(training_settings, view, spec, template, generator)
         self.steps = Steps(network_settings, training_settings, self.state, self.dataset, self.appearance, processes)
         self.watch = Watch()
+        self._past: list[dict[str, float]] = []
 
     @property
     def averaged(self) -> Generator:
@@ -130,10 +131,10 @@ class Trainer:
         Yields
         ------
         dict of str to float
-            After every step: `step`, `critic_loss`, `generator_loss`, `wasserstein` (mean real minus mean fake score),
-            `critic_spread`, `penalty` (the last one taken), `critic_gradient`, `generator_gradient`, losses of heads
-            and terms by name, `rollbacks`, `seconds`; after a check `health_` and the figure's name, and
-            `health_findings`, their number so far.
+            After every step, those before the checkpoint as they were told then: `step`, `critic_loss`,
+            `generator_loss`, `wasserstein` (mean real minus mean fake score), `critic_spread`, `penalty` (the last one
+            taken), `critic_gradient`, `generator_gradient`, losses of heads and terms by name, `rollbacks`, `seconds`;
+            after a check `health_` and the figure's name, and `health_findings`, their number so far.
 
         Raises
         ------
@@ -145,6 +146,7 @@ class Trainer:
         found = load_last_checkpoint(folder) if folder is not None else None
         if found is not None:
             self._restore(*found)
+        yield from list(self._past)
         state, settings = self.state, self.settings
         with _threads(settings.threads):
             safe = self._snapshot()
@@ -157,11 +159,13 @@ class Trainer:
                 state.step += 1
                 if settings.check_every and state.step % settings.check_every == 0:
                     metrics |= self._check(metrics)
+                seconds = time.perf_counter() - started
+                metrics |= {"step": state.step, "rollbacks": state.rollbacks, "seconds": seconds}
+                self._past.append(metrics)
                 if state.step % settings.checkpoint_every == 0 or state.step == settings.steps:
                     safe = self._snapshot()
                     self._write(safe, folder)
-                seconds = time.perf_counter() - started
-                yield metrics | {"step": state.step, "rollbacks": state.rollbacks, "seconds": seconds}
+                yield metrics
 
     def save(self, path: Path, half: bool = False) -> None:
         """Write averaged generator, critic and what sampling needs as a weights file that a warm start can name.
@@ -246,7 +250,7 @@ class Trainer:
         }
 
     def _snapshot(self) -> Snapshot:
-        counters = self.state.counters() | {"watch": self.watch.as_dict()}
+        counters = self.state.counters() | {"watch": self.watch.as_dict(), "metrics": list(self._past)}
         tensors = self.state.tensors() | {"appearance": self.appearance.probability.clone()}
         return tensors, self._identity() | counters
 
@@ -261,6 +265,7 @@ class Trainer:
             raise WeightsError(f"the checkpoint belongs to another training: {difference}")
         self.state.restore(tensors, description)
         self.watch.restore(description["watch"])
+        self._past = list(description["metrics"])
         self.appearance.probability.copy_(tensors["appearance"])
 
 

@@ -29,7 +29,7 @@ def judge(
     section = campaign.config.acceptance
     settings = AcceptanceSettings(section.kappa_min, section.margin_mev_per_A2 * MEV)
     structures = {str(c.relaxed): campaign.ledger.structure(str(c.relaxed)) for c in candidates}
-    vectors = campaign.fingerprints.of(structures)
+    vectors = campaign.fingerprints.of(structures, poison=True)
     n_frozen = problem.template.n_frozen
     minima, judged = [], {}
     for candidate in candidates:
@@ -42,7 +42,7 @@ def judge(
         minima.append(Minimum(candidate.id, candidate.measured_line, fingerprint))
     by_id, seeds = {c.id: c for c in candidates}, seed_lines(campaign)
     for judgement in judge_batch(
-        minima, known.minima, known.lines, settings, section.delta_mu_o_range, delta_mu_o=problem.delta_mu_o
+        minima, known.minima, known.lines, settings, problem.delta_mu_o_range, delta_mu_o=problem.delta_mu_o
     ):
         candidate = by_id[judgement.id]
         passed = Gate.VALID_RELAXED

@@ -40,17 +40,15 @@ def following(console: Console, label: str, total: int) -> Iterator[Callable[[Ma
             task = bar.add_task(label, total=total, losses="")
             yield lambda metrics: bar.update(task, completed=int(metrics["step"]), losses=_losses(metrics))
         return
-    began = shown = time.monotonic()
-    first: list[float] = []
+    shown, seconds = time.monotonic(), 0.0
 
     def follow(metrics: Mapping[str, float]) -> None:
-        nonlocal shown
+        nonlocal shown, seconds
         step = int(metrics["step"])
-        if not first:
-            first.append(step)
+        seconds += metrics["seconds"]
         if step == total or time.monotonic() - shown > PLAIN_EVERY_S:
             shown = time.monotonic()
-            left = (shown - began) / max(1, step - first[0] + 1) * (total - step)
+            left = seconds / step * (total - step)
             console.print(f"  {label}: {step}/{total}, {_losses(metrics)}, {left:.0f} s left", highlight=False)
 
     yield follow

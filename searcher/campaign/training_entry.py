@@ -9,7 +9,7 @@ from generators.gan import WEIGHTS_NAME
 from generators.training.processes import join_processes, leave_processes
 from searcher.campaign.arms.gan_arm import fit, training_settings
 from searcher.campaign.arms.proposing import training_records
-from searcher.campaign.arms.training_job import Metric, alone_in, earlier_metrics, finished, leave, training_folder
+from searcher.campaign.arms.training_job import Metric, alone_in, finished, leave, training_folder
 from searcher.campaign.beginning.preparation import recorded_problem
 from searcher.campaign.campaign import read_campaign
 from searcher.campaign.improvement.improving import take_up
@@ -45,13 +45,8 @@ def train_iteration(folder: Path, iteration: int, arm_name: str, stop: Event, co
         problem = take_up(campaign, recorded_problem(campaign.ledger))
         snapshot = take_snapshot(campaign.ledger, iteration, campaign.line_of)
         records = training_records(campaign, problem, snapshot)
-        metrics: list[Metric] = earlier_metrics(place)
-        try:
-            source = fit(campaign, problem, snapshot, arm, records, metrics, console, processes)
-        except BaseException:
-            if processes.first:
-                leave(place, metrics)
-            raise
+        metrics: list[Metric] = []
+        source = fit(campaign, problem, snapshot, arm, records, metrics, console, processes)
         if processes.first:
             leave(place, metrics, weights, [finding.as_dict() for finding in source.findings])
     finally:

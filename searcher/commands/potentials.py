@@ -47,13 +47,18 @@ def label(
 
     keywords = _keywords(arguments)
     if structures == "set":
-        print(label_potential_set(seed, calculator, keywords, out, processes, share))
+        report = label_potential_set(seed, calculator, keywords, out, processes, share)
     elif structures == "small-cells":
-        print(label_small_cells(seed, name, count, calculator, keywords, out, processes, retry_failed))
+        report = label_small_cells(seed, name, count, calculator, keywords, out, processes, retry_failed)
     elif walker is None:
         raise InputError("`--structures walks` needs `--walker`, the XML file of the GAP that walks")
     else:
-        print(label_walks(seed, name, walker, calculator, keywords, out, processes, share))
+        report = label_walks(seed, name, walker, calculator, keywords, out, processes, share)
+    left_out = ", ".join(f"{number} ({reason})" for reason, number in sorted(report.skipped.items())) or "none"
+    print(
+        f"{out}: {report.labelled} structures labelled now, {report.known} before; "
+        f"{report.frames} new frames, left out: {left_out}"
+    )
 
 
 def fit(

@@ -222,7 +222,8 @@ def _classes(named: Sequence[tuple[str, Atoms]], structures: Sequence[Atoms], se
         values = [energy / len(atoms) for energy, (_, atoms) in zip(energies, named, strict=True)]
     else:  # of the supercell that the networks see
         values = [e * len(s) / len(atoms) for e, s, (_, atoms) in zip(energies, structures, named, strict=True)]
-    bins = EnergyClasses.equal_width(values, settings.n_classes, settings.class_of)
+    divide = EnergyClasses.quantile if settings.class_bins == "quantile" else EnergyClasses.equal_width
+    bins = divide(values, settings.n_classes, settings.class_of)
     return [[bins.classify(value)] * len(settings.delta_mu_o) for value in values]
 
 

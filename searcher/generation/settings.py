@@ -35,7 +35,10 @@ class DataSection(Settings):
     class_of: Literal["gamma", "energy_per_atom", "total_energy", "recorded"] = Field(
         default="gamma", description="what energy classes are made of; `recorded`: the file's own `energy_class`"
     )
-    n_classes: Annotated[int, Field(ge=2)] = Field(default=10, description="classes of equal width, but for `gamma`")
+    n_classes: Annotated[int, Field(ge=2)] = Field(default=10, description="number of classes, but for `gamma`")
+    class_bins: Literal["equal_width", "quantile"] = Field(
+        default="equal_width", description="classes of energies: equally wide, or holding equally many structures"
+    )
     delta_mu_o: tuple[Annotated[float, Field(ge=-4, le=1)], ...] = Field(
         default=(-0.5,), description="eV per O atom; where classes are told, several if Δμ_O is a condition"
     )

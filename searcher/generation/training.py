@@ -122,16 +122,14 @@ def train_on_files(
 
 
 def _trained(trainer: Trainer, out: Path, follow: Callable[[Mapping[str, float]], None]) -> list[dict[str, float]]:
-    """Metrics of every tenth step, of checks, and of the last; what an interrupted training wrote stays in front."""
+    """Metrics of every tenth step, of checks, and of the last."""
     rows: list[dict[str, float]] = []
-    if (out / METRICS).is_file():
-        rows = [json.loads(line) for line in (out / METRICS).read_text(encoding="utf-8").splitlines()]
     try:
         for metrics in trainer.run(out / CHECKPOINTS):
             follow(metrics)
             last = metrics["step"] == trainer.settings.steps
             if metrics["step"] % WRITTEN_EVERY == 0 or "health_findings" in metrics or last:
-                while rows and rows[-1]["step"] >= metrics["step"]:  # written after the checkpoint that was taken up
+                while rows and rows[-1]["step"] >= metrics["step"]:  # before numbers that were not finite
                     rows.pop()
                 rows.append(dict(metrics))
             if metrics["step"] % trainer.settings.checkpoint_every == 0 and trainer.processes.first:

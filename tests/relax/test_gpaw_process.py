@@ -1,9 +1,13 @@
 """DFT in another interpreter is an ordinary calculator, and its failures are kept as such."""
 
+import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, CalculatorSetupError
@@ -59,6 +63,33 @@ def test_a_missing_interpreter_is_a_fault_of_the_set_up() -> None:
     atom.calc = GpawProcess(python="/no/such/python")
     with pytest.raises(CalculatorSetupError, match=gpaw_process.PYTHON_VARIABLE):
         atom.get_potential_energy()
+
+
+CALCULATION = """
+import sys
+from ase import Atoms
+from relax.gpaw_process import GpawProcess
+atom = Atoms("O", cell=[5, 5, 5], pbc=True)
+atom.calc = GpawProcess(python=sys.argv[1])
+atom.get_potential_energy()
+"""
+
+
+def test_no_calculation_outlives_the_process_that_asked_for_it(tmp_path: Path) -> None:
+    pid, interpreter = tmp_path / "pid", tmp_path / "endless"
+    interpreter.write_text(f"#!/bin/sh\necho $$ > {pid}\nexec sleep 300\n")
+    interpreter.chmod(0o755)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    asking = subprocess.Popen([sys.executable, "-c", CALCULATION, interpreter], env=environment)
+    while not (pid.exists() and pid.read_text().strip()):
+        assert asking.poll() is None, "it ended before the calculation began"
+        time.sleep(0.05)
+    asking.kill()
+    asking.wait()
+    calculation, last = int(pid.read_text()), time.monotonic() + 10
+    while psutil.pid_exists(calculation) and time.monotonic() < last:
+        time.sleep(0.05)
+    assert not psutil.pid_exists(calculation)
 
 
 def test_failed_labels_are_kept_and_tried_again_on_request(tmp_path: Path) -> None:

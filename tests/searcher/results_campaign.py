@@ -40,7 +40,7 @@ def build_campaign(folder: Path, name: str = "invented", iterations: int = 2, pe
             "seed": 1,
             "config": config.model_dump(mode="json"),
             "potential": POTENTIAL,
-            "versions": {"ase": "3.29.0", "torch": "2.13.0"},
+            "versions": {"ase": "3.29.0", "torch": "0.0.1"},
             "threads": 2,
             "host": "somewhere",
             "template": {

@@ -92,10 +92,10 @@ def test_every_configuration_trains_and_is_sampled(path: Path, tmp_path: Path) -
 
 def test_a_training_goes_on_from_its_checkpoints(tmp_path: Path) -> None:
     config = load_generator_config(CONFIGS[0].with_stem("default"), [*SMALL, "data.shape=[8, 8, 8]"])
-    steps: list[float] = []
-    train_on_files(config, slabs(), tmp_path, lambda metrics: steps.append(metrics["step"]))
-    again = train_on_files(config, slabs(), tmp_path, lambda metrics: steps.append(metrics["step"]))
-    assert steps == [1, 2] and again["last"]["step"] == 2
+    told: list[dict[str, float]] = []
+    train_on_files(config, slabs(), tmp_path, lambda metrics: told.append(dict(metrics)))
+    again = train_on_files(config, slabs(), tmp_path, lambda metrics: told.append(dict(metrics)))
+    assert told[:2] == told[2:] and again["last"]["step"] == 2
 
 
 def test_from_files_to_atoms_on_the_command_line(tmp_path: Path) -> None:
@@ -147,6 +147,16 @@ def test_windows_know_their_template() -> None:
 def test_classes_of_gamma_are_heights_above_the_lowest() -> None:
     found = data_set(slabs(), DataSection(view="cell", allow_coarse=True, holdout_every=0))
     assert {record.condition["energy_class"] for record in found.records} == {0, 3, 4, 6, 7}  # 0, 21, 42, 63, 84 meV/Å²
+
+
+@pytest.mark.parametrize(("bins", "sizes"), [("equal_width", [12, 2, 1]), ("quantile", [5, 5, 5])])
+def test_classes_of_energies_are_equally_wide_or_equally_full(bins: str, sizes: list[int]) -> None:
+    named = slabs()
+    for n, (_, atoms) in enumerate(named):
+        atoms.calc = SinglePointCalculator(atoms, energy=len(atoms) * 1.5**n)  # most of them lie close to the lowest
+    settings = DataSection(allow_coarse=True, holdout_every=0, class_of="energy_per_atom", n_classes=3, class_bins=bins)
+    told = [record.condition["energy_class"] for record in data_set(named, settings).records]
+    assert [told.count(number) for number in range(3)] == sizes
 
 
 def test_several_chemical_potentials_tell_each_structure_several_times() -> None:

@@ -120,7 +120,7 @@ def _describe(
     decided: dict[str, Candidate],
 ) -> dict[str, LocalVectors]:
     """SOAP vectors of the free atoms by candidate; what cannot be described is rejected."""
-    described = campaign.fingerprints.of(structures)
+    described = campaign.fingerprints.of(structures, poison=True)
     campaign.fingerprints.forget(structures)
     free: dict[str, LocalVectors] = {}
     for candidate in candidates:

@@ -77,26 +77,16 @@ def finished(folder: Path, weights: Path) -> TrainingResult | None:
     if not path.is_file() or not weights.is_file():
         return None
     record = json.loads(path.read_text(encoding="utf-8"))
-    if not record["sha256"] or record["sha256"] != file_hash(weights):
+    if record["sha256"] != file_hash(weights):
         return None
     return TrainingResult([(str(n), int(s), float(v)) for n, s, v in record["metrics"]], record["findings"])
 
 
-def earlier_metrics(folder: Path) -> list[Metric]:
-    """Of jobs that ended before the training did."""
-    path = folder / RESULT
-    if not path.is_file():
-        return []
-    return [(str(n), int(s), float(v)) for n, s, v in json.loads(path.read_text(encoding="utf-8"))["metrics"]]
-
-
-def leave(
-    folder: Path, metrics: Sequence[Metric], weights: Path | None = None, findings: Sequence[dict[str, Any]] = ()
-) -> None:
-    """Write what the driver reads; without weights the training is not done."""
+def leave(folder: Path, metrics: Sequence[Metric], weights: Path, findings: Sequence[dict[str, Any]]) -> None:
+    """Write what the driver reads."""
     latest = {(name, step): value for name, step, value in metrics}
     record = {
-        "sha256": None if weights is None else file_hash(weights),
+        "sha256": file_hash(weights),
         "metrics": [[name, step, value] for (name, step), value in latest.items()],
         "findings": list(findings),
     }
