@@ -1,11 +1,14 @@
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import ase.db
 import numpy as np
 import pytest
 from ase.constraints import FixAtoms
+from ase.gui.images import Images
 from ase.io import read
 from results_campaign import POTENTIAL, build_campaign
 
@@ -137,3 +140,36 @@ def test_a_campaign_without_accepted_structures_still_exports(tmp_path):
     export(tmp_path / "young", ledger, tmp_path / "out")
     assert json.loads((tmp_path / "out" / "table.json").read_text()) == []
     assert write_accepted_db(tmp_path / "young", ledger).exists()
+
+
+def test_ase_gui_reads_every_structure_file_and_database(campaign, exported, tmp_path):
+    """What the window shows is what `ase.gui.images.Images` holds; it needs no display."""
+    folder, ledger = campaign
+    names = accepted(ledger)
+    single = [path for path in sorted(exported.iterdir()) if path.suffix in (".extxyz", ".cif", ".poscar")]
+    assert len(single) == 3 * len(names) + 1
+    for path in (path for path in single if path.stem in names):
+        images = Images()
+        images.read([str(path)])
+        stored = ledger.structure(ledger.candidate(path.stem).relaxed)
+        assert len(images) == 1 and len(images[0]) == len(stored), path.name
+        assert images[0].get_chemical_formula() == stored.get_chemical_formula(), path.name
+    export(folder, ledger, tmp_path / "database", formats=("db",))
+    (database,) = (tmp_path / "database").glob("*.db")
+    for path in (exported / "combined.extxyz", database, write_accepted_db(folder, ledger)):
+        images = Images()
+        images.read([str(path)])
+        assert len(images) == len(names), path.name
+
+
+def test_the_command_ase_db_reads_the_database(campaign):
+    folder, ledger = campaign
+    path = write_accepted_db(folder, ledger)
+    command = [sys.executable, "-m", "ase", "db", str(path)]
+    listed = subprocess.run([*command, "-c", "candidate,facet,energy"], capture_output=True, text=True, check=True)
+    for name in accepted(ledger):
+        assert name in listed.stdout
+    assert f"Rows: {len(accepted(ledger))}" in listed.stdout
+    one = accepted(ledger)[0]
+    told = subprocess.run([*command, f"candidate={one}", "-l"], capture_output=True, text=True, check=True).stdout
+    assert one in told and "(110)" in told

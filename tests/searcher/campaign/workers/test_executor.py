@@ -10,6 +10,7 @@ from threading import Event
 
 import psutil
 import pytest
+from pebble.pool.process import TaskManager
 
 from searcher.campaign.workers import executor as executor_module
 from searcher.campaign.workers.executor import LocalExecutor, _Submitted
@@ -80,6 +81,21 @@ def test_a_bad_task_fails_alone(executor, kind, failure):
     outcomes = {o.index: o for o in executor.map(misbehave, payloads)}
     assert outcomes[1].result is None and outcomes[1].failure == failure
     assert [outcomes[i].result for i in (0, 2)] == [{"value": 2}, {"value": 6}]
+
+
+@pytest.mark.parametrize(("kind", "failure"), [("memory", "out_of_memory"), ("kill", "worker_died")])
+def test_a_worker_that_ends_before_the_pool_knows_what_it_does_is_understood(executor, monkeypatch, kind, failure):
+    """On a busy machine a worker can be gone before the pool has read which task it had taken."""
+    start = TaskManager.task_start
+
+    def late(self, task_id, worker_id):
+        time.sleep(0.4)
+        start(self, task_id, worker_id)
+
+    monkeypatch.setattr(TaskManager, "task_start", late)
+    outcomes = {o.index: o for o in executor.map(misbehave, [{"value": 1, "kind": kind}, {"value": 2}])}
+    assert outcomes[0].result is None and outcomes[0].failure == failure
+    assert outcomes[1].result == {"value": 4}
 
 
 @pytest.mark.fault(5, "a worker killed", "only its task is done again")
