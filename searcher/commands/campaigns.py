@@ -4,7 +4,7 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
-    for command in (run, validate, status, verify, unlock, repair, doctor):
+    for command in (run, validate, status, classes, verify, unlock, repair, doctor):
         app.command()(command)
     app.command("sync-mlflow")(sync_mlflow)
 
@@ -100,6 +100,36 @@ def status(run_folder: RunPath, as_json: AsJson = False) -> None:
         print(json.dumps(found, indent=1))
     else:
         print_status(found, Console())
+
+
+def classes(
+    run_folder: RunPath,
+    bins: Annotated[
+        Literal["edges", "quantile", "equal-width"],
+        typer.Option(help="edges: the recorded ones only; otherwise also new ones from the campaign's minima."),
+    ] = "edges",
+    number: Annotated[int | None, typer.Option("--n", min=2, help="Of new classes; 8 if nothing is said.")] = None,
+    mode: Annotated[
+        Literal["gamma", "energy_per_atom", "total_energy"],
+        typer.Option(help="What new classes divide; a campaign itself takes edges of gamma."),
+    ] = "gamma",
+    as_json: AsJson = False,
+) -> None:
+    """How many minima are in each energy class; on request, new edges for a fork. The campaign stays as it is."""
+    if bins == "edges" and number is not None:
+        raise InputError(
+            f"`--n {number}` needs `--bins quantile` or `equal-width`: recorded classes are as many as they are"
+        )
+    from searcher.campaign.storage.ledger import Ledger
+    from searcher.results.classes import classes_record, print_classes
+
+    ledger = Ledger.of_run(run_folder)
+    record = classes_record(ledger, bins, 8 if number is None else number, mode)
+    ledger.close()
+    if as_json:
+        print(json.dumps(record, indent=1, ensure_ascii=False))
+    else:
+        print_classes(record, Console())
 
 
 def verify(

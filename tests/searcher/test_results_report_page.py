@@ -2,12 +2,12 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from chromium import CHROMIUM, FLAGS
 from results_campaign import build_campaign
 
 from searcher.campaign.workers.executor import InlineExecutor
@@ -15,11 +15,7 @@ from searcher.results.report import write_report
 from searcher.results.report_data import example_pictures
 from searcher.results.soap_map import CACHE, groups_of_kernel, likeness, most_different, principal_axes
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-dev-shm-usage", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
-    "--virtual-time-budget=6000", "--enable-logging=stderr", "--hide-scrollbars",
-)  # fmt: skip
+ONCE = ("--virtual-time-budget=6000", "--enable-logging=stderr")
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +160,7 @@ def test_sorting_and_choosing_in_a_browser(page, tmp_path):
 
 def browse(path: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(CHROMIUM), *FLAGS, *flags, path.resolve().as_uri()],
+        [str(CHROMIUM), *FLAGS, *ONCE, *flags, path.resolve().as_uri()],
         capture_output=True,
         text=True,
         timeout=120,

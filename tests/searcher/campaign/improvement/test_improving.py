@@ -30,6 +30,7 @@ from searcher.campaign.storage import verification
 from searcher.config import CampaignConfig
 from searcher.errors import InputError, StoppedOnRequest
 from searcher.loading import dump_config, load_config
+from searcher.results.classes import classes_record
 from searcher.scoring.descriptors import LocalVectors
 from searcher.structures.crystal import Crystal
 from searcher.structures.faces import symmetric_slabs
@@ -129,6 +130,10 @@ def test_a_better_potential_is_taken_into_use_and_the_past_stays(config: Campaig
     assert again.potential_hash != first
     lines = take_snapshot(again.ledger, 1, again.line_of).lines
     assert lines == {c.id: again.line_of(c) for c in before if is_known(c)}
+    heights = [line.at(problem.delta_mu_o) for line in lines.values()]
+    lowest = min(lines[c.id].at(problem.delta_mu_o) for c in before if c.id in lines and c.arm == "seed")
+    middle = 1000 * ((min(heights) + max(heights)) / 2 - lowest)
+    assert classes_record(again.ledger, "equal-width", 2)["new"]["edges"] == [round(middle, 2)], "by the new potential"
     assert verification.damage(again.folder, again.ledger) == []
     again.close()
 
