@@ -69,7 +69,7 @@ def hop(surface: str, way: str, folder: Path, hops: int, seed: int, workers: int
             visited = [one for step in read_hops(kept) for one in step]
             minima = distinct_minima(problem, campaign.executor, visited, settings.ladder)
         lines = {m.id: m.line for m in minima} | seed_lines(campaign)
-        envelope = Envelope(lines, campaign.config.acceptance.delta_mu_o_range)
+        envelope = Envelope(lines, problem.delta_mu_o_range)
     return Finding(surface, way, visited, minima, envelope)
 
 

@@ -59,7 +59,11 @@ class References:
     @property
     def formation_enthalpy(self) -> float:
         """eV per formula unit, E(MO2) − E(M) − E(O2), without vibrations."""
-        return self.energy_bulk - self.energy_metal - self.energy_o2
+        return self.formation_energy(self.energy_o2 / 2)
+
+    def formation_energy(self, half_o2: float) -> float:
+        """The same with another energy per O atom to count from, in eV."""
+        return self.energy_bulk - self.energy_metal - 2 * half_o2
 
     def half_o2(self, scheme: OxygenScheme, formation_enthalpy: float = FORMATION_ENTHALPY_RUO2) -> float:
         """Energy per O atom that Δμ_O counts from.

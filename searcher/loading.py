@@ -2,16 +2,19 @@
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import fields
 from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
+from generators.networks.settings import NetworkSettings
+from generators.training.settings import TrainingSettings
 from relax.relaxation import RelaxationSettings
 from relax.worker import relaxation_settings
 from searcher.campaign.hopping.settings import BasinHoppingSettings, basin_hopping_settings
@@ -55,12 +58,25 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> CampaignConfig:
             check(values)
         except (TypeError, ValueError) as error:
             raise InputError(f"{_where(path, document, [section])}: `{section}`: {error}") from None
+    _read_as(NetworkSettings, config.network.settings, path, document, ("network", "settings"))
+    _read_as(TrainingSettings, config.training.settings, path, document, ("training", "settings"))
     return config
 
 
 def load_generator_config(path: Path, overrides: Sequence[str] = ()) -> GeneratorConfig:
     """Read the settings of a generator that is trained on files; as `load_config`."""
-    return _checked(path, overrides, GeneratorConfig)[0]
+    config, document = _checked(path, overrides, GeneratorConfig)
+    _read_as(NetworkSettings, config.network, path, document, ("network",))
+    _read_as(TrainingSettings, config.training, path, document, ("training",))
+    return config
+
+
+def place(path: Path, overrides: Sequence[str], *location: str | int) -> str:
+    """File and line of a setting, to complain about what it names."""
+    document = _read(path)
+    for override in overrides:
+        _apply(document, override)
+    return _where(path, document, location)
 
 
 def _checked(path: Path, overrides: Sequence[str], model: type[Model]) -> tuple[Model, CommentedMap]:
@@ -72,6 +88,21 @@ def _checked(path: Path, overrides: Sequence[str], model: type[Model]) -> tuple[
     except ValidationError as error:
         issues = [_complaint(path, document, issue, model=model) for issue in error.errors()]
         raise InputError("\n".join(issues)) from None
+
+
+def _read_as(kind: Any, values: dict[str, Any], path: Path, document: CommentedMap, location: tuple[str, ...]) -> None:
+    """Read values as the fields of a dataclass say, without making one, which would load torch."""
+    types = {field.name: field.type for field in fields(kind) if not isinstance(field.type, str)}
+    for key, value in values.items():
+        if key not in types:
+            unknown = {"type": "extra_forbidden", "loc": (*location, key)}
+            raise InputError(_complaint(path, document, unknown, sorted(types)))
+        adapter: TypeAdapter[Any] = TypeAdapter(types[key])
+        try:
+            values[key] = adapter.dump_python(adapter.validate_python(value), mode="json")
+        except ValidationError as error:
+            issue = error.errors()[0]
+            raise InputError(_complaint(path, document, {**issue, "loc": (*location, key, *issue["loc"])})) from None
 
 
 def dump_config(config: BaseModel) -> str:

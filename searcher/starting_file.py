@@ -54,7 +54,7 @@ budget: {{iterations: 20, force_calls_per_iteration: 6000}}
 acceptance:
   kappa_min: 0.075              # novel above this SOAP distance from everything known
   margin_mev_per_A2: 25.0       # meV/Å² above the lowest known that still counts
-  # delta_mu_o_range: [-1.68, 0.0]   # eV per O atom, of RuO2: from half of the oxide's formation energy to 0
+  # delta_mu_o_range: [-1.68, 0.0]   # eV per O atom; by default from half of the oxide's formation energy to 0
 
 # known: [mine.extxyz]          # structures that must not count as found
 # seeds: [mine.extxyz]          # structures to relax and learn from

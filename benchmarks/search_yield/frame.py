@@ -76,7 +76,7 @@ def open_frame(cell: Cell, work: Path) -> Iterator[Frame]:
             fingerprints=campaign.fingerprints,
             start=_start(campaign, cell),
             withheld=_withheld(campaign, problem, cell),
-            delta_mu_o_range=config.acceptance.delta_mu_o_range,
+            delta_mu_o_range=problem.delta_mu_o_range,
             kappa_min=config.acceptance.kappa_min,
         )
     finally:

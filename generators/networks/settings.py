@@ -1,10 +1,10 @@
 """The layout of generator and critic: every piece is chosen by name."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from generators.networks.conditioning import CONDITION_METHODS, ConditionSpec
-from generators.networks.heads import HEADS
-from generators.networks.layers import CRITIC_STEMS, DOUBLINGS, NORMS
+if TYPE_CHECKING:
+    from generators.networks.conditioning import ConditionSpec
 
 CRITIC_CONDITIONS = ("channel", "constant", "projection", "both")
 OUTPUT_NORMS = ("none", "batch")
@@ -68,7 +68,7 @@ class NetworkSettings:
         First numbers of the noise that the critic reads back from a grid (InfoGAN, Chen et al., NeurIPS 2016).
     """
 
-    conditions: tuple[ConditionSpec, ...] = ()
+    conditions: "tuple[ConditionSpec, ...]" = ()
     condition_method: str = "embedding"
     condition_size: int = 16
     critic_condition: str = "projection"
@@ -95,6 +95,11 @@ class NetworkSettings:
     information: int = 0
 
     def __post_init__(self) -> None:
+        # the names of the pieces come with torch, which a configuration that is only looked at does not wait for
+        from generators.networks.conditioning import CONDITION_METHODS
+        from generators.networks.heads import HEADS
+        from generators.networks.layers import CRITIC_STEMS, DOUBLINGS, NORMS
+
         named = {
             "condition_method": (self.condition_method, CONDITION_METHODS),
             "critic_condition": (self.critic_condition, CRITIC_CONDITIONS),

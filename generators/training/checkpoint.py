@@ -1,7 +1,6 @@
 """Weights and checkpoints on disk: tensors as safetensors, everything else as JSON beside them."""
 
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Mapping
@@ -13,14 +12,11 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from generators.training.record import WeightsError, read_record, sealed
+
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
 CHECKPOINT_PATTERN = "checkpoint-*.json"
-
-
-class WeightsError(ValueError):
-    """A weights file that is missing, damaged, or made for other networks."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -48,7 +44,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 def save_weights(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any], half: bool = False) -> None:
     """Write tensors to `path` and their description to the same name with suffix ``.json``.
 
-    The JSON file carries the SHA-256 of the tensors and is written last: without it the tensors do not count.
+    The JSON file carries the SHA-256 of the tensors and of itself and is written last: without it the tensors do not
+    count.
 
     Parameters
     ----------
@@ -66,8 +63,8 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], description: Mapping
     }
     data = safetensors.torch.save(stored)
     write_atomically(path, data)
-    record = {**description, "format": FORMAT, "sha256": hashlib.sha256(data).hexdigest()}
-    write_atomically(path.with_suffix(".json"), json.dumps(record, indent=1, sort_keys=True).encode())
+    record = {**description, "sha256": hashlib.sha256(data).hexdigest()}
+    write_atomically(path.with_suffix(".json"), sealed(record))
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -79,21 +76,16 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         If a file is missing or damaged.
     """
     record_path = path.with_suffix(".json")
-    for needed in (path, record_path):
-        if not needed.is_file():
-            raise WeightsError(f"`{needed}` does not exist, but weights are a .safetensors file with a .json beside it")
+    if not path.is_file():
+        raise WeightsError(f"`{path}` does not exist, but weights are a .safetensors file with a .json beside it")
+    record = read_record(record_path)
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != record["sha256"]:
+        raise WeightsError(f"`{path}` does not have the SHA-256 that `{record_path.name}` says: cut short or altered")
     try:
-        record = json.loads(record_path.read_bytes())
-        data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != record["sha256"]:
-            raise WeightsError(
-                f"`{path}` does not have the SHA-256 that `{record_path.name}` says: cut short or altered"
-            )
         tensors = safetensors.torch.load(data)
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, SafetensorError) as error:
-        raise WeightsError(f"`{path}` or its .json is damaged: {error}") from error
-    if record.get("format") != FORMAT:
-        raise WeightsError(f"`format` of `{record_path}` is {record.get('format')!r} but must be {FORMAT}")
+    except SafetensorError as error:
+        raise WeightsError(f"`{path}` is damaged: {error}") from error
     return {name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()}, record
 
 

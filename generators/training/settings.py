@@ -3,11 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from generators.networks.losses import LOSSES, PENALTIES
-from generators.training.optimisers import OPTIMISERS
-from generators.training.schedules import SCHEDULES
-from generators.training.terms import TERMS
-
 INTERPOLATIONS = ("sample", "epoch")
 PRECISIONS = ("fp32", "bf16")
 AUGMENTATIONS = ("none", "fixed", "adaptive")
@@ -173,6 +168,12 @@ class TrainingSettings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        # the names of the pieces come with torch, which a configuration that is only looked at does not wait for
+        from generators.networks.losses import LOSSES, PENALTIES
+        from generators.training.optimisers import OPTIMISERS
+        from generators.training.schedules import SCHEDULES
+        from generators.training.terms import TERMS
+
         named = {
             "loss": (self.loss, LOSSES),
             "penalty": (self.penalty, [None, *PENALTIES]),

@@ -163,7 +163,7 @@ def plan_stops(campaign: Campaign, problem: SurfaceProblem, known: Snapshot, set
         kappa_min=section.kappa_min,
         margin=section.margin_mev_per_A2 * MEV,
         minima={key: tuple(found) for key, found in minima.items()},
-        envelope=Envelope(known.lines, section.delta_mu_o_range),
+        envelope=Envelope(known.lines, problem.delta_mu_o_range),
     )
 
 

@@ -42,7 +42,7 @@ def judge(
         minima.append(Minimum(candidate.id, candidate.measured_line, fingerprint))
     by_id, seeds = {c.id: c for c in candidates}, seed_lines(campaign)
     for judgement in judge_batch(
-        minima, known.minima, known.lines, settings, section.delta_mu_o_range, delta_mu_o=problem.delta_mu_o
+        minima, known.minima, known.lines, settings, problem.delta_mu_o_range, delta_mu_o=problem.delta_mu_o
     ):
         candidate = by_id[judgement.id]
         passed = Gate.VALID_RELAXED

@@ -15,7 +15,6 @@ from searcher.campaign.snapshot import take_snapshot
 from searcher.campaign.stopping import stopped
 from searcher.campaign.storage.candidate import PREPARATION
 from searcher.campaign.storage.retention import require_space, sweep
-from searcher.errors import StoppedOnRequest
 
 AfterIteration = Callable[[Campaign, int], None]
 
@@ -33,14 +32,13 @@ def run_campaign(campaign: Campaign, console: Console, after_iteration: AfterIte
     StoppedOnRequest
         If a signal or the wall time asked for it; everything finished is recorded.
     """
-    started = time.monotonic()
     problem = take_up(campaign, prepare(campaign, console))
     _inherit(campaign, problem, console)
     after_iteration(campaign, -1)
     for iteration in range(campaign.config.budget.iterations):
         if campaign.ledger.stage(iteration, "close") is not None:
             continue
-        _stop_if_asked(campaign, started)
+        _stop_if_asked(campaign)
         require_space(campaign.folder, campaign.config.keep.free_gib)
         console.print(f"[bold]iteration {iteration}[/bold]")
         began = time.monotonic()
@@ -50,11 +48,11 @@ def run_campaign(campaign: Campaign, console: Console, after_iteration: AfterIte
             if arm.name not in shares:
                 continue
             stages.propose(campaign, problem, snapshot, arm, shares[arm.name], console)
-            _stop_if_asked(campaign, started)
+            _stop_if_asked(campaign)
         stages.relax(campaign, problem, snapshot, shares, console)
         stages.judge_iteration(campaign, problem, snapshot, console)
         if campaign.config.improve.due(iteration):
-            _stop_if_asked(campaign, started)
+            _stop_if_asked(campaign)
             problem = improve(campaign, problem, iteration, campaign.config.improve, console)
         with campaign.ledger.transaction():
             campaign.ledger.finish_stage(
@@ -75,9 +73,6 @@ def _inherit(campaign: Campaign, problem: SurfaceProblem, console: Console) -> N
         console.print(f"{count} minima from {campaign.ledger.fact('forked_from')['folder']} count as known")
 
 
-def _stop_if_asked(campaign: Campaign, started: float) -> None:
-    hours = campaign.config.budget.wall_time_hours
-    if hours is not None and time.monotonic() - started > hours * 3600:
-        raise StoppedOnRequest(f"the wall time of {hours:g} h is used up; `searcher run` goes on")
+def _stop_if_asked(campaign: Campaign) -> None:
     if campaign.stop.is_set():
         raise stopped(campaign.stop)

@@ -15,7 +15,7 @@ from searcher.config import CampaignConfig, SurfaceSection
 from searcher.errors import InputError
 from searcher.scoring.descriptors import SoapSettings
 from searcher.scoring.energy_classes import EnergyClasses
-from searcher.scoring.thermodynamics import Line, gamma_one_sided, height_above_envelope
+from searcher.scoring.thermodynamics import Line, delta_mu_o_range, gamma_one_sided, height_above_envelope
 from searcher.scoring.validity import ValidityThresholds
 from searcher.structures.crystal import Crystal, orient
 from searcher.structures.templates import TemplateSettings, build_template
@@ -33,8 +33,8 @@ class ReferenceEnergies:
     energy_bulk: float
     """per formula unit"""
     half_energy_o2: float
-    formation_energy: float | None = None
-    """of the oxide per formula unit, where the metal was computed"""
+    formation_energy: float
+    """of the oxide per formula unit, from the metal and `half_energy_o2`"""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,9 @@ class SurfaceProblem:
     soap: SoapSettings
     classes: EnergyClasses
     delta_mu_o: float
+    """eV, at which classes are made"""
+    delta_mu_o_range: tuple[float, float]
+    """eV, allowed; as it was when the campaign began, also under a later version of its potential"""
     counts: Mapping[str, tuple[int, int]]
     """allowed free atoms per element, smallest and largest"""
 
@@ -141,8 +144,20 @@ def build_problem(config: CampaignConfig, references: ReferenceEnergies, gamma_b
         soap=SoapSettings(species=("O", metal)),
         classes=classes,
         delta_mu_o=config.conditioning.delta_mu_o,
+        delta_mu_o_range=_allowed_range(config, references),
         counts=_counts(config, template),
     )
+
+
+def _allowed_range(config: CampaignConfig, references: ReferenceEnergies) -> tuple[float, float]:
+    if config.acceptance.delta_mu_o_range is not None:
+        return config.acceptance.delta_mu_o_range
+    if references.formation_energy >= 0:
+        raise InputError(
+            f"`acceptance.delta_mu_o_range` must be given: by the potential the formation energy of "
+            f"{config.material.metal}O2 is {references.formation_energy:.3f} eV, and only a negative one gives a range"
+        )
+    return delta_mu_o_range(references.formation_energy)
 
 
 def _counts(config: CampaignConfig, template: Template) -> dict[str, tuple[int, int]]:

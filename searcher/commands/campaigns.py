@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -33,10 +34,10 @@ def run(
     ] = None,
 ) -> None:
     """Start a campaign, or go on with it."""
-    from searcher.loading import load_config
+    from searcher.loading import load_config, place
 
-    extra = [f"execution.workers={workers}"] if workers else []
-    config = load_config(config_path, [*(overrides or []), *extra])
+    changes = [*(overrides or []), *([f"execution.workers={workers}"] if workers else [])]
+    config = load_config(config_path, changes)
     from searcher.campaign.beginning.inputs import check_inputs
 
     origin = None
@@ -44,12 +45,12 @@ def run(
         if extend:
             raise InputError("`--extend` and `--fork` exclude each other")
         origin = config.runs / config.name
-        config = load_config(config_path, [*(overrides or []), *extra, f"name={fork}"])
+        config = load_config(config_path, [*changes, f"name={fork}"])
         if fork == origin.name:
             raise InputError(f"`--fork {fork}` is the name of the campaign itself; choose another")
         if not origin.is_dir():
             raise InputError(f"`--fork {fork}` starts from `{origin}`, which does not exist")
-    check_inputs(config)
+    check_inputs(config, partial(place, config_path, changes))
     if dry_run:
         Console().print(f"`{config_path}` is fine; campaign `{config.name}` would go to {config.runs / config.name}")
         if config.execution.slurm is not None:
@@ -82,9 +83,9 @@ def _job_script(section: "ExecutionSection") -> str:
 def validate(config_path: ConfigPath, overrides: Overrides = None) -> None:
     """Check a configuration and the files that it names."""
     from searcher.campaign.beginning.inputs import check_inputs
-    from searcher.loading import load_config
+    from searcher.loading import load_config, place
 
-    check_inputs(load_config(config_path, overrides or []))
+    check_inputs(load_config(config_path, overrides or []), partial(place, config_path, overrides or []))
     Console().print(f"`{config_path}` is fine")
 
 
@@ -177,7 +178,8 @@ def repair(run_folder: RunPath) -> None:
         ledger.close()
     finally:
         lock.release()
-    print(f"{run_folder}: {lost} transactions are lost; `searcher run` does their work again")
+    number = "an unknown number of" if lost is None else lost
+    print(f"{run_folder}: {number} transactions are lost; `searcher run` does their work again")
 
 
 def doctor(

@@ -1,6 +1,7 @@
 """One stage of a campaign by itself."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -30,12 +31,12 @@ def seeds(
     """Terminations of the configured facet, relaxed by the configured potential."""
     from searcher.campaign.beginning.inputs import check_inputs
     from searcher.campaign.driver import write_seeds
-    from searcher.loading import load_config
+    from searcher.loading import load_config, place
 
     if method not in ("construction", "basin-hopping"):
         raise InputError(f"`--method` is {method!r} but must be construction or basin-hopping")
     config = load_config(config_path, overrides or [])
-    check_inputs(config)
+    check_inputs(config, partial(place, config_path, overrides or []))
     write_seeds(config, out, method, steps, lowest, snapshots, Console())
 
 
@@ -43,10 +44,10 @@ def thickness(config_path: ConfigPath, overrides: Overrides = None) -> None:
     """How thin the frozen part of the slab may be: γ of every termination on thin and thick templates."""
     from searcher.campaign.beginning.inputs import check_inputs
     from searcher.campaign.driver import check_thickness
-    from searcher.loading import load_config
+    from searcher.loading import load_config, place
 
     config = load_config(config_path, overrides or [])
-    check_inputs(config)
+    check_inputs(config, partial(place, config_path, overrides or []))
     check_thickness(config, Console())
 
 

@@ -84,13 +84,15 @@ class AcceptanceSection(Settings):
         float,
         Field(ge=0, description="accepted within this of the envelope of the known, somewhere in the range below"),
     ] = 25.0
-    delta_mu_o_range: tuple[float, float] = Field(
-        default=(-1.68, 0.0), description="allowed oxygen chemical potentials"
+    delta_mu_o_range: tuple[float, float] | None = Field(
+        default=None,
+        description="allowed oxygen chemical potentials; none: from half of the oxide's formation energy by the "
+        "potential to 0",
     )
 
     @field_validator("delta_mu_o_range")
     @classmethod
-    def _rising(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if value[0] >= value[1]:
+    def _rising(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] >= value[1]:
             raise ValueError(f"the lower end {value[0]} eV is not below the upper end {value[1]} eV")
         return value

@@ -134,6 +134,13 @@ def diagram_of_files(
     return Diagram(members, chosen, source, kept[0] if kept else None, notes)
 
 
+def delta_mu_o_range_of(ledger: Ledger) -> tuple[float, float]:
+    """The campaign's range of Δμ_O in eV: its own once it is prepared, as its configuration or RuO2 have it before."""
+    given = ledger.fact("delta_mu_o_range") or ledger.fact("config", {}).get("acceptance", {}).get("delta_mu_o_range")
+    low, high = given or DELTA_MU_O_RANGE
+    return float(low), float(high)
+
+
 def diagram_of_runs(folders: Sequence[Path], delta_mu_range: tuple[float, float] | None = None) -> Diagram:
     """Everything that campaigns know or have accepted.
 
@@ -150,7 +157,7 @@ def diagram_of_runs(folders: Sequence[Path], delta_mu_range: tuple[float, float]
         ledger = Ledger.of_run(folder)
         facet = ledger.template.get("facet")
         prefix = f"{ledger.fact('name')}/" if len(folders) > 1 else ""
-        ranges.append(tuple(ledger.fact("config", {}).get("acceptance", {}).get("delta_mu_o_range", DELTA_MU_O_RANGE)))
+        ranges.append(delta_mu_o_range_of(ledger))
         found = [*ledger.candidates(verdict=Verdict.REFERENCE), *ledger.candidates(verdict=Verdict.ACCEPTED)]
         for candidate in found:
             if candidate.line is None:

@@ -108,12 +108,8 @@ class Energies:
         if from_files is not None:
             return from_files
         found = self.measured(_metal(structures))
-        return EnergyReferences(
-            found.energy_bulk,
-            found.half_o2("fitted" if self._o2_reference == "fitted" else "raw"),
-            found.formation_enthalpy,
-            "potential",
-        )
+        half_o2 = found.half_o2("fitted" if self._o2_reference == "fitted" else "raw")
+        return EnergyReferences(found.energy_bulk, half_o2, found.formation_energy(half_o2), "potential")
 
     def measured(self, metal: str) -> References:
         """Crystal, metal and molecule by the potential."""

@@ -17,6 +17,7 @@ from searcher.campaign.storage.candidate import Candidate, Verdict
 from searcher.campaign.storage.ledger import Ledger
 from searcher.campaign.workers.executor import Executor
 from searcher.config import flatten
+from searcher.evaluation.diagram import delta_mu_o_range_of
 from searcher.files import write_text
 from searcher.results import report_diagram, report_training, svg
 from searcher.results.redaction import redact
@@ -101,7 +102,7 @@ def _campaign(folder: Path, ledger: Ledger) -> dict[str, Any]:
 
 def _surfaces(ledger: Ledger, beside: Sequence[Path]) -> dict[str, Any]:
     """The diagram with its windows and facets."""
-    delta_mu_range = report_diagram.delta_mu_o_range_of(ledger)
+    delta_mu_range = delta_mu_o_range_of(ledger)
     curves = report_diagram.all_curves(ledger, beside)
     return {
         "delta_mu_o": chosen_delta_mu_o(ledger),

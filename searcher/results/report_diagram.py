@@ -12,7 +12,7 @@ from searcher.errors import InputError
 from searcher.results import svg
 from searcher.results.status import arm_names
 from searcher.results.terminations import reference_labels
-from searcher.scoring.thermodynamics import DELTA_MU_O_RANGE, lower_envelope
+from searcher.scoring.thermodynamics import lower_envelope
 
 SEED = "seed"
 PRESSURES = (1.0, 1e-10)  # bar
@@ -27,12 +27,6 @@ class StableWindow:
     label: str
     start: float
     stop: float
-
-
-def delta_mu_o_range_of(ledger: Ledger) -> tuple[float, float]:
-    """The campaign's range of Δμ_O in eV."""
-    low, high = ledger.fact("config", {}).get("acceptance", {}).get("delta_mu_o_range", DELTA_MU_O_RANGE)
-    return float(low), float(high)
 
 
 def all_curves(ledger: Ledger, beside: Sequence[Path]) -> list[svg.Curve]:

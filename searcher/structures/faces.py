@@ -15,9 +15,12 @@ from ase import Atoms
 from relax.labelling import build_from_import_path
 from relax.surface_figures import Labeller, SurfaceFigures, read_surface_figures, surface_figures
 from searcher.errors import InputError
-from searcher.structures.crystal import PLANE_TOLERANCE, Crystal, orient
+from searcher.structures.crystal import Crystal, orient
 from searcher.structures.distorted_slabs import FACETS, boxed
 from searcher.structures.terminations import enumerate_terminations, repeat_distance, termination_atoms
+
+ROUNDING = 1e-6
+"""Å; a slab that is just thick enough must be so for every lattice"""
 
 
 def known_faces(crystal: Crystal, like: Crystal | None = None) -> dict[str, dict[str, Atoms]]:
@@ -50,7 +53,7 @@ def symmetric_slabs(
     slabs = {}
     for termination in enumerate_terminations(oriented):
         height = termination.height
-        while 2 * height < least - PLANE_TOLERANCE:  # a cut may lie exactly there
+        while 2 * height < least - ROUNDING:
             height += repeat
         numbers, positions = termination_atoms(oriented, termination, -height, height)
         slabs[termination.name] = boxed(oriented, numbers, positions, room=0.0)

@@ -9,7 +9,13 @@ import pytest
 import torch
 from campaign_processes import call
 
-from generators.training.checkpoint import WeightsError, load_last_checkpoint, load_weights, save_checkpoint
+from generators.training.checkpoint import (
+    WeightsError,
+    load_last_checkpoint,
+    load_weights,
+    save_checkpoint,
+    save_weights,
+)
 from searcher.campaign.storage import verification
 from searcher.campaign.storage.candidate import Candidate, candidate_id, slab
 from searcher.campaign.storage.ledger import Ledger
@@ -78,6 +84,55 @@ def test_a_ledger_cut_at_any_length_is_whole_or_refused_by_name(crashed, tmp_pat
     tell(15, f"{name} cut, opened {'to read' if read_only else 'to write'}", len(lengths), f"{refused} refused by name")
 
 
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_cut_count_of_transactions_hides_no_cut_log(crashed, tmp_path, read_only, amount, tell):
+    count, log = (crashed / name for name in ("campaign.commits", "campaign.db-wal"))
+    lengths = range(0, log.stat().st_size, amount(20_000, 1000))
+    kept = [None, *range(len(count.read_bytes()))]
+    for length in lengths:
+        for left in kept:
+            folder = tmp_path / f"{length}-{left}"
+            shutil.copytree(crashed, folder)
+            with (folder / log.name).open("r+b") as stream:
+                stream.truncate(length)
+            (folder / count.name).unlink()
+            if left is not None:
+                (folder / count.name).write_bytes(count.read_bytes()[:left])
+            found = opened(folder, read_only)
+            assert isinstance(found, str) and "campaign.commits` is missing or damaged" in found, (length, left, found)
+            shutil.rmtree(folder)
+    result = "refused by name"
+    tell(15, "campaign.commits cut or lost, and the log cut with it", len(lengths) * len(kept), result)
+
+
+@pytest.mark.parametrize("left", [None, 0, 1, 20])
+def test_a_cut_count_of_transactions_is_repaired_on_request(crashed, tmp_path, left):
+    folder = tmp_path / "cut"
+    shutil.copytree(crashed, folder)
+    (folder / "campaign.db-wal").unlink()
+    whole = (folder / "campaign.commits").read_bytes()
+    (folder / "campaign.commits").unlink()
+    if left is not None:
+        (folder / "campaign.commits").write_bytes(whole[:left])
+    ledger = Ledger(folder / "campaign.db", accept_loss=True)
+    assert ledger.accept_loss() is None  # nobody can tell how many
+    ledger.close()
+    n = opened(folder, True)
+    assert 0 < n < N_TRANSACTIONS
+    again = Ledger(folder / "campaign.db")
+    with again.transaction():
+        write(again, n)
+    again.close()
+    assert opened(folder, True) == n + 1
+
+
+def test_a_ledger_says_from_its_first_moment_how_much_it_holds(tmp_path):
+    Ledger.create(tmp_path / "campaign.db", {"potential": "p"}).close()
+    assert opened(tmp_path, True) == 0
+    (tmp_path / "campaign.commits").unlink()
+    assert "is missing or damaged" in opened(tmp_path, True)
+
+
 def test_a_lost_log_is_refused_and_repaired_on_request(crashed, tmp_path):
     folder = tmp_path / "cut"
     shutil.copytree(crashed, folder)
@@ -141,6 +196,34 @@ def test_a_structure_is_read_as_its_checksum_says_and_a_lost_one_is_named(tmp_pa
     lost = sorted([second, third])
     assert [text.partition(" from ")[0] for text in found] == [f"structure `{key[:12]}` is missing" for key in lost]
     ledger.close()
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".json"])
+def test_one_flipped_bit_in_weights_is_named_and_never_read(tmp_path, suffix, amount, tell):
+    weights = tmp_path / "weights.safetensors"
+    save_weights(weights, {"weight": torch.arange(300.0)}, {"step": 4, "condition_shares": [0.25, 0.75]})
+    ledger = Ledger.create(tmp_path / "campaign.db", {"potential": "p"})
+    with ledger.transaction():
+        ledger.finish_stage(0, "train:gan", {"weights": weights.name, "sha256": verification.file_hash(weights)})
+    assert verification.damage(tmp_path, ledger) == []
+    before = load_weights(weights)[1]
+    path = weights.with_suffix(suffix)
+    whole = path.read_bytes()
+    places = [(place, bit) for place in range(len(whole)) for bit in range(8)]
+    unread = 0
+    for place, bit in random.Random(3).sample(places, amount(200, len(places))):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
+        found = verification.damage(tmp_path, ledger)
+        if found:
+            assert len(found) == 1 and path.name in found[0], (place, bit, found)
+            with pytest.raises(WeightsError, match=path.name):
+                load_weights(weights)
+            unread += 1
+        else:  # one kind of white space between the record's entries became another
+            assert suffix == ".json" and whole[place : place + 1].isspace() and load_weights(weights)[1] == before
+    assert unread
+    ledger.close()
+    tell(16, f"one bit flipped in weights, {suffix}", unread, "named by `verify`, never read")
 
 
 @pytest.mark.slow

@@ -2,7 +2,9 @@
 
 import lzma
 import pickle
+import resource
 import subprocess
+import time
 
 import pytest
 from campaign_processes import ROOT, environment, words
@@ -13,6 +15,7 @@ from searcher.structures import files
 from searcher.structures.files import read_structures
 
 GOOD = 'name: x\npotential: {import_path: "relax.analytic:AnalyticRuO"}\n'
+SOON_S = 2.0  # from the command to its complaint
 BOMB = "a: &a [1,1,1,1,1,1,1,1]\n" + "".join(
     f"{b}: &{b} [*{a},*{a},*{a},*{a},*{a},*{a},*{a},*{a}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
 )
@@ -52,6 +55,11 @@ def write(tmp_path, text):
             GOOD + "execution: {deadline: 10 min}\n",
             r"campaign.yaml:3: `execution.deadline` .*did you mean `deadline_s`",
         ),
+        (GOOD + "network: {settings: {latnet: 8}}\n", r"campaign.yaml:3: `network.settings.latnet` .*mean `latent`"),
+        (GOOD + "network:\n  settings:\n    latent: [8]\n", r"campaign.yaml:5: `network.settings.latent` is \[8\]"),
+        (GOOD + "network: {settings: {conditions: []}}\n", r"campaign.yaml:3: `network.settings.conditions` is not a"),
+        (GOOD + "training: {settings: {stepss: 8}}\n", r"campaign.yaml:3: `training.settings.stepss` .*mean `steps`"),
+        (GOOD + "training: {settings: {steps: 8 h}}\n", r"campaign.yaml:3: `training.settings.steps` is '8 h'"),
         (GOOD + "seed: !!python/object/apply:os.system ['true']\n", r"campaign.yaml:3"),
         (GOOD + "name\n", r"campaign.yaml"),
     ],
@@ -65,6 +73,11 @@ def test_a_mistake_or_a_trap_is_named_with_its_line(tmp_path, text, says):
 def test_numbers_and_words_are_read_as_they_look(tmp_path):
     config = load_config(write(tmp_path, GOOD.replace("x", "No") + "acceptance: {kappa_min: 1e-3}\nseed: 0o17\n"))
     assert (config.name, config.acceptance.kappa_min, config.seed) == ("No", 0.001, 15)
+    config = load_config(
+        write(tmp_path, GOOD + "training: {settings: {steps: 1e3, critic_rate: 1e-3, betas: [0, 1]}}\n")
+    )
+    assert config.training.settings == {"steps": 1000, "critic_rate": 0.001, "betas": [0.0, 1.0]}
+    assert type(config.training.settings["steps"]) is int
 
 
 def test_a_mistake_is_told_before_anything_heavy_is_loaded(tmp_path, tell):
@@ -80,6 +93,31 @@ def test_a_mistake_is_told_before_anything_heavy_is_loaded(tmp_path, tell):
     done = subprocess.run(line, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "2 []"
     tell(22, "a typo, from the command line", 1, "exit 2 with file and line, before anything heavy is loaded")
+
+
+@pytest.mark.parametrize(
+    ("mistake", "line"),
+    [
+        ("surfacee: {}", 3),
+        ("training: {settings: {stepss: 8}}", 3),
+        ("network:\n  settings: {latent: 8 A}", 4),
+        ("relaxation: {fmax: 0.1 eV}", 3),
+        ("seed: 1\nseed: 2", 4),
+        ("seeds: [nowhere.extxyz]", 3),
+        ("network: {warm_start: nowhere}", 3),
+    ],
+)
+def test_a_mistake_ends_the_command_soon_with_file_and_line(tmp_path, mistake, line, tell):
+    path = write(tmp_path, GOOD + mistake + "\n")
+    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        words("run", path), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    seconds, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 2 and done.stderr.startswith(f"{path}:{line}: "), done.stderr
+    computing = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert computing < SOON_S  # of the process alone, since a loaded machine lets it wait
+    tell(22, f"`{mistake.splitlines()[-1]}`", 1, f"exit 2 with file and line after {seconds:.1f} s")
 
 
 @pytest.mark.fault(24, "a compressed bomb as a structure file", "refused before it is unpacked")

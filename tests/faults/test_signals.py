@@ -61,7 +61,8 @@ def test_a_whole_process_group_told_to_stop_fails_no_candidate(tmp_path, oracle,
     finish(tmp_path, "execution.executor=local")
     ledger = Ledger(tmp_path / "tiny" / "campaign.db", read_only=True)
     assert not [reason for _, reason, _ in ledger.reasons() if reason in ("worker_died", "timeout")]
-    tell(3, "SIGTERM to driver and workers at once", 1, "exit 75, no candidate fails")
+    assert digest(tmp_path) == oracle
+    tell(3, "SIGTERM to driver and workers at once", 1, "exit 75, no candidate fails, equal digest")
 
 
 def test_ctrl_c_once_is_clean(tmp_path, tell):

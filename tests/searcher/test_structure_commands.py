@@ -35,7 +35,7 @@ def test_a_starting_file_of_every_facet_is_fine(call, tmp_path, facet):
     config = load_config(tmp_path / path)
     assert (config.surface.facet, config.surface.repeat) == (facet, REPEATS[facet])
     # the grid is fine enough for the facet's cell, or this raises
-    problem = build_problem(config, ReferenceEnergies(4.4968, 3.1049, 0.3053, -25.0, -4.9), 0.07)
+    problem = build_problem(config, ReferenceEnergies(4.4968, 3.1049, 0.3053, -25.0, -4.9, -3.36), 0.07)
     assert min(problem.template.cell[:2]) > 5.0  # Å: images two bonds and more away
     assert call("validate", path)[0] == 0
 

@@ -17,7 +17,7 @@ def condition_specs(config: CampaignConfig, problem: SurfaceProblem) -> tuple[Co
         "energy_class": ConditionSpec("energy_class", "class", problem.classes.n_classes),
         "n_oxygen": ConditionSpec("n_oxygen", "class", problem.counts["O"][1] + 1),
         "n_metal": ConditionSpec("n_metal", "class", max(2, problem.counts[problem.metal][1] + 1)),
-        "delta_mu_o": ConditionSpec("delta_mu_o", "scalar", range=config.acceptance.delta_mu_o_range),
+        "delta_mu_o": ConditionSpec("delta_mu_o", "scalar", range=problem.delta_mu_o_range),
     }
     told = config.conditioning.conditions if config.conditioning.enabled else ()
     return tuple(specs[name] for name in told)

@@ -12,7 +12,7 @@ from rich.console import Console
 from generators.gan import WEIGHTS_NAME, GanProposer
 from generators.grids.backmapping import BackmappingSettings
 from generators.grids.files import write_grids
-from generators.networks.conditioning import decode
+from generators.networks.conditioning import ConditionSpec, decode
 from generators.networks.settings import NetworkSettings
 from generators.proposal import TrainingRecord
 from generators.training.loop import TrainingFailed
@@ -49,17 +49,11 @@ def network_settings(config: CampaignConfig, problem: SurfaceProblem) -> Network
     InputError
         For an unknown or unfit setting.
     """
-    lattice = {"lattice": True} if config.grid.window == "cell" else {}
-    try:
-        return NetworkSettings(
-            conditions=condition_specs(config, problem), **{**lattice, **_tuples(config.network.settings)}
-        )
-    except (TypeError, ValueError) as error:
-        raise InputError(f"`network.settings`: {error}") from None
+    return _network_settings(config, condition_specs(config, problem))
 
 
 def check_settings(config: CampaignConfig) -> None:
-    """Refuse unknown or unfit settings of networks and training before anything is written.
+    """Refuse unfit settings of networks and training before anything is written.
 
     Raises
     ------
@@ -67,10 +61,16 @@ def check_settings(config: CampaignConfig) -> None:
         Naming the setting.
     """
     training_settings(config)
-    unknown = sorted(set(config.network.settings) - set(NetworkSettings.__dataclass_fields__))
-    if unknown:
-        known = ", ".join(sorted(NetworkSettings.__dataclass_fields__))
-        raise InputError(f"`network.settings.{unknown[0]}` is not a setting; known here: {known}")
+    told = config.conditioning.conditions if config.conditioning.enabled else ()
+    _network_settings(config, tuple(ConditionSpec(name, "class", 2) for name in told))
+
+
+def _network_settings(config: CampaignConfig, conditions: tuple[ConditionSpec, ...]) -> NetworkSettings:
+    lattice = {"lattice": True} if config.grid.window == "cell" else {}
+    try:
+        return NetworkSettings(conditions=conditions, **{**lattice, **_tuples(config.network.settings)})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"`network.settings`: {error}") from None
 
 
 def training_settings(config: CampaignConfig) -> TrainingSettings:

@@ -65,7 +65,7 @@ def learn(
 def _moves(campaign: Campaign, problem: SurfaceProblem, snapshot: Snapshot, arm: ArmSection) -> MovedTerminations:
     """Moves from everything that the arm knows, most often from what lies near the envelope."""
     known = known_to(snapshot, arm.name, [a.name for a in campaign.config.arms if not a.feeds_training])
-    envelope = Envelope(known.lines, campaign.config.acceptance.delta_mu_o_range)
+    envelope = Envelope(known.lines, problem.delta_mu_o_range)
     parents = []
     for termination in known.known:
         numbers, positions = problem.template.free_part(campaign.ledger.structure(termination.structure))

@@ -30,7 +30,7 @@ class Guess:
 
 def learn_heights(campaign: Campaign, problem: SurfaceProblem, known: Snapshot) -> HeightSurrogate | None:
     """A surrogate of what is known to an arm; None while that is too little."""
-    envelope = Envelope(known.lines, campaign.config.acceptance.delta_mu_o_range)
+    envelope = Envelope(known.lines, problem.delta_mu_o_range)
     rows: list[tuple[str, float]] = []
     for one in known.known:
         height = envelope.distance(one.line)

@@ -1,5 +1,6 @@
 """Everything a configuration names, checked before anything is written."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from searcher.campaign.campaign import potential_spec
@@ -9,23 +10,42 @@ from searcher.errors import InputError
 from searcher.structures.files import read_structures
 
 
-def check_inputs(config: CampaignConfig) -> None:
+def check_inputs(config: CampaignConfig, at: Callable[..., str]) -> None:
     """Potential, structure files and warm start are there and readable.
+
+    Parameters
+    ----------
+    at : callable
+        File and line of a setting, by its keys.
 
     Raises
     ------
     EnvironmentProblem
         If the potential is missing or damaged.
     InputError
-        If a file is missing, empty or of an unknown format.
+        If a file is missing, empty or of an unknown format; names file and line.
     """
     potential_spec(config)
-    for path in (*config.seeds, *config.known, *((config.withheld,) if config.withheld else ())):
-        read_structures(path)
-    if config.network.warm_start:
+    named = [("seeds", *entry) for entry in enumerate(config.seeds)]
+    named += [("known", *entry) for entry in enumerate(config.known)]
+    for section, index, path in named:
+        _require_structures(path, at, section, index)
+    if config.withheld:
+        _require_structures(config.withheld, at, "withheld")
+    network = config.network
+    if network.warm_start:
         for name in (WEIGHTS, RECORD, STRUCTURES):
-            path = Path(config.network.warm_start) / name
+            path = Path(network.warm_start) / name
             if not path.is_file():
-                raise InputError(f"`network.warm_start`: `{path}` does not exist; `searcher train` writes it")
-    if config.network.transfer and not Path(config.network.transfer).is_file():
-        raise InputError(f"`network.transfer`: `{config.network.transfer}` does not exist; it names a weights file")
+                where = at("network", "warm_start")
+                raise InputError(f"{where}: `network.warm_start`: `{path}` does not exist; `searcher train` writes it")
+    if network.transfer and not Path(network.transfer).is_file():
+        where = at("network", "transfer")
+        raise InputError(f"{where}: `network.transfer`: `{network.transfer}` does not exist; it names a weights file")
+
+
+def _require_structures(path: Path, at: Callable[..., str], *location: str | int) -> None:
+    try:
+        read_structures(path)
+    except InputError as error:
+        raise InputError(f"{at(*location)}: {error}") from None

@@ -51,6 +51,7 @@ def prepare(campaign: Campaign, console: Console) -> SurfaceProblem:
     template = problem.template
     with campaign.ledger.transaction():
         campaign.ledger.set_fact("references", asdict(references))
+        campaign.ledger.set_fact("delta_mu_o_range", list(problem.delta_mu_o_range))
         campaign.ledger.set_fact("template", _template_record(template))
     _seeds(campaign, problem, console)
     _known(campaign, problem, console)
@@ -79,13 +80,14 @@ def _references(campaign: Campaign, console: Console) -> tuple[ReferenceEnergies
             },
         )
         found = References(**answer)
+        half_o2 = found.half_o2(config.o2_reference, config.material.formation_enthalpy)
         references = ReferenceEnergies(
             a=found.a,
             c=found.c,
             u=found.u,
             energy_bulk=found.energy_bulk,
-            half_energy_o2=found.half_o2(config.o2_reference, config.material.formation_enthalpy),
-            formation_energy=found.formation_enthalpy,
+            half_energy_o2=half_o2,
+            formation_energy=found.formation_energy(half_o2),
         )
         relaxed = crystal.with_lattice(references.a, references.c, references.u)
         slab = bottom_slab(relaxed, config.surface.facet, template_settings(config))

@@ -61,9 +61,7 @@ def hop_for_seeds(
             campaign.folder / "basin-hopping",
             advance,
         )
-    envelope = Envelope(
-        {m.id: m.line for m in found} | seed_lines(campaign), campaign.config.acceptance.delta_mu_o_range
-    )
+    envelope = Envelope({m.id: m.line for m in found} | seed_lines(campaign), problem.delta_mu_o_range)
     ordered = sorted(found, key=lambda minimum: (envelope.distance(minimum.line), minimum.id))
     if lowest is not None:
         ordered = _without_seeds(campaign, problem, ordered, structures)[:lowest]

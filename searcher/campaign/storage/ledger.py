@@ -12,7 +12,14 @@ import numpy as np
 from ase import Atoms
 
 from searcher.campaign.storage.candidate import Candidate, Gate
-from searcher.campaign.storage.ledger_file import COMMITS, OlderSchema, opened, promised_transactions, write_promise
+from searcher.campaign.storage.ledger_file import (
+    COMMITS,
+    OlderSchema,
+    opened,
+    promise,
+    promised_transactions,
+    write_promise,
+)
 from searcher.campaign.storage.ledger_tables import (
     COLUMNS,
     MISSING_STRUCTURES,
@@ -25,7 +32,7 @@ from searcher.campaign.storage.ledger_tables import (
 )
 from searcher.campaign.storage.locking import DriverLock
 from searcher.errors import StorageError
-from searcher.files import replacing
+from searcher.files import replacing, write_text
 
 LEDGER = "campaign.db"
 DAMAGED = "structure `{}` in `{}` does not match its checksum: it is damaged"
@@ -65,12 +72,16 @@ class Ledger:
     @classmethod
     def create(cls, path: Path, facts: Mapping[str, Any]) -> "Ledger":
         """A new ledger with its first facts, complete or not there at all."""
+        mark = path.with_suffix(".commits")
+        if not mark.exists():  # beside a ledger that was lost it stays, and is missed
+            write_text(mark, promise(0))
+        facts = {**facts, "schema_version": SCHEMA_VERSION, COMMITS: 0}
         with replacing(path) as draft:
             draft.unlink(missing_ok=True)
             connection = sqlite3.connect(draft, isolation_level=None)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.executescript("BEGIN;" + SCHEMA + "COMMIT;")
-            rows = [(key, json.dumps(value)) for key, value in {**facts, "schema_version": SCHEMA_VERSION}.items()]
+            rows = [(key, json.dumps(value)) for key, value in facts.items()]
             connection.executemany("INSERT INTO fact VALUES (?, ?)", rows)
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             connection.close()
@@ -110,11 +121,11 @@ class Ledger:
         self._commits += 1
         write_promise(self._mark, self._commits)
 
-    def accept_loss(self) -> int:
-        """Make what is left the whole truth; returns how many transactions are lost."""
-        lost = max(0, promised_transactions(self._mark) - self._commits)
-        write_promise(self._mark, self._commits)
-        return lost
+    def accept_loss(self) -> int | None:
+        """Make what is left the whole truth; returns how many transactions are lost, None if nobody can tell."""
+        promised = promised_transactions(self._mark)
+        write_text(self._mark, promise(self._commits))
+        return None if promised is None else max(0, promised - self._commits)
 
     # facts and stages
 

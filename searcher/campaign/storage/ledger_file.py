@@ -41,14 +41,14 @@ def opened(path: Path, mark: Path, read_only: bool, accept_loss: bool) -> tuple[
     if not path.is_file():
         raise StorageError(f"`{path}` does not exist: this folder holds no campaign")
     refuse_cut_file(path)
-    promised = promised_transactions(mark)
+    promised = promised_transactions(mark)  # before the ledger, which a driver may be adding to
     mode = "?mode=ro" if read_only else ""
     connection = sqlite3.connect(f"file:{path}{mode}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
     try:
         if not read_only:
             connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
-        version, commits = _fact(connection, "schema_version"), int(_fact(connection, COMMITS) or 0)
+        version, counted = _fact(connection, "schema_version"), _fact(connection, COMMITS)
         damage = [] if read_only else connection.execute("PRAGMA quick_check(1)").fetchall()
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorname.startswith(DEVICE_ERRORS):
@@ -57,35 +57,50 @@ def opened(path: Path, mark: Path, read_only: bool, accept_loss: bool) -> tuple[
     refuse_other_schema(path, version, read_only)
     if damage not in ([], [("ok",)]):
         raise StorageError(f"`{path}` is damaged ({damage[0][0]}); restore it from a copy")
-    if commits < promised and not accept_loss:
-        raise StorageError(
-            f"`{path}` holds {commits} of {promised} transactions: its write-ahead log `{path.name}-wal` was "
-            f"cut or lost. Restore it, or let `searcher repair {path.parent}` go on from what is left"
-        )
+    if not accept_loss:
+        refuse_short(path, mark, promised, counted)
     if version != SCHEMA_VERSION:
         migrate(connection, path, version)
-    return connection, commits
+    return connection, int(counted or 0)
 
 
-def promised_transactions(mark: Path) -> int:
-    """How many transactions a ledger must hold; 0 before the first.
+def promised_transactions(mark: Path) -> int | None:
+    """How many transactions a ledger must hold; None if the file is missing or does not say, whole, a number."""
+    text = mark.read_text(encoding="ascii", errors="replace") if mark.is_file() else ""
+    return int(text) if text.endswith("\n") and text[:-1].isdecimal() else None
+
+
+def refuse_short(path: Path, mark: Path, promised: int | None, counted: int | None) -> None:
+    """Make sure that a ledger holds all that it must.
+
+    Parameters
+    ----------
+    promised : int or None
+        As `promised_transactions` read it.
+    counted : int or None
+        Transactions in the ledger; None in one of an older version before its first.
 
     Raises
     ------
     StorageError
-        If the file does not say.
+        If transactions are missing, or nobody can tell.
     """
-    if not mark.is_file():
-        return 0
-    text = mark.read_text(encoding="ascii")
-    if not text:  # made, and then killed
-        return 0
-    try:
-        return int(text)
-    except ValueError:
+    on = f"let `searcher repair {path.parent}` go on from what is left"
+    if promised is None and (counted is not None or mark.is_file()):
         raise StorageError(
-            f"`{mark}` holds no number of transactions: it is damaged; delete it if nothing else is"
-        ) from None
+            f"`{mark}` is missing or damaged: it says how many transactions `{path.name}` must hold, of which "
+            f"{counted or 0} are there. Restore it, or {on}"
+        )
+    if promised is not None and (counted or 0) < promised:
+        raise StorageError(
+            f"`{path}` holds {counted or 0} of {promised} transactions: its write-ahead log `{path.name}-wal` was "
+            f"cut or lost. Restore it, or {on}"
+        )
+
+
+def promise(transactions: int) -> str:
+    """What the file says when so many transactions are safe; of one length, so that one call replaces it."""
+    return f"{transactions:020d}\n"
 
 
 def write_promise(mark: Path, transactions: int) -> None:
@@ -96,7 +111,7 @@ def write_promise(mark: Path, transactions: int) -> None:
     """
     file = os.open(mark, os.O_WRONLY | os.O_CREAT, 0o644)
     try:
-        os.pwrite(file, f"{transactions:020d}\n".encode(), 0)
+        os.pwrite(file, promise(transactions).encode(), 0)
     finally:
         os.close(file)
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from generators.training.record import WeightsError, read_record
 from searcher.campaign.storage.candidate import Verdict
 from searcher.campaign.storage.ledger import Ledger
 from searcher.campaign.storage.potential_versions import require_unchanged, versions
@@ -30,6 +31,8 @@ def damage(folder: Path, ledger: Ledger) -> list[str]:
                 found.append(f"iteration {iteration}, {name}: `{path}` is missing")
             elif file_hash(path) != detail["sha256"]:
                 found.append(f"iteration {iteration}, {name}: `{path}` does not match its checksum")
+            else:
+                found += [f"iteration {iteration}, {name}: {text}" for text in _damaged_record(path)]
     return found
 
 
@@ -54,6 +57,14 @@ def digest(ledger: Ledger) -> str:
         if "sha256" in detail:
             total.update(f"{iteration}{name}{detail['sha256']}".encode())
     return total.hexdigest()
+
+
+def _damaged_record(weights: Path) -> list[str]:
+    try:
+        read_record(weights.with_suffix(".json"))
+    except WeightsError as error:
+        return [str(error)]
+    return []
 
 
 def file_hash(path: Path) -> str:

@@ -22,7 +22,7 @@ THIN = 2.0  # Å
 @pytest.fixture(scope="module")
 def problem():
     crystal = Crystal()
-    references = ReferenceEnergies(crystal.a, crystal.c, crystal.u, -20.0, -5.0)
+    references = ReferenceEnergies(crystal.a, crystal.c, crystal.u, -20.0, -5.0, -3.36)
     surface = {"facet": "110", "repeat": (1, 1), "frozen_thickness": THIN}
     config = CampaignConfig(name="test", potential=ANALYTIC, surface=surface, grid={"allow_coarse": True})
     return build_problem(config, references, gamma_bottom=0.07)

@@ -116,8 +116,8 @@ def test_a_campaign_without_conditions_trains_and_proposes(tmp_path):
 def test_one_beginning_is_enough(tmp_path):
     with pytest.raises(InputError, match="either `warm_start` or `transfer`"):
         tiny(tmp_path, "network.warm_start=somewhere", "network.transfer=elsewhere")
-    with pytest.raises(InputError, match=r"`network.transfer`: `nowhere.safetensors` does not exist"):
-        check_inputs(tiny(tmp_path, "network.transfer=nowhere.safetensors"))
+    with pytest.raises(InputError, match=r"line 7: `network.transfer`: `nowhere.safetensors` does not exist"):
+        check_inputs(tiny(tmp_path, "network.transfer=nowhere.safetensors"), lambda *location: "line 7")
 
 
 def test_shares_of_moves_are_checked():

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from inline_campaign import run
 
-from searcher.campaign.arms.gan_arm import COUNT_WEIGHT, training_settings
+from searcher.campaign.arms.gan_arm import COUNT_WEIGHT, check_settings, training_settings
 from searcher.campaign.problem import surface_repeat
 from searcher.campaign.storage.ledger import Ledger
 from searcher.config import SurfaceSection
+from searcher.errors import InputError
 from searcher.loading import load_config
 from searcher.structures.crystal import Crystal
 
@@ -57,6 +58,16 @@ def test_counts_are_drawn_to_what_is_asked_unless_said_otherwise():
     assert terms("training.settings.terms={}") == {}
     assert terms("conditioning.conditions=[energy_class]") == {}
     assert terms("conditioning.enabled=false") == {}
+
+
+@pytest.mark.parametrize(
+    "override", ["network.settings.latent=0", "network.settings.doubling=none", "training.settings.batch_size=0"]
+)
+def test_unfit_settings_are_refused_before_a_campaign_begins(override):
+    check_settings(load_config(TINY))
+    name = override.partition("=")[0].rpartition(".")[2]
+    with pytest.raises(InputError, match=f"`{name}` is"):
+        check_settings(load_config(TINY, [override]))
 
 
 def test_a_square_repeats_the_shorter_side():

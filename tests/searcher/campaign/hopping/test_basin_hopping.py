@@ -47,7 +47,8 @@ def energy(atoms):
 def problem():
     crystal = Crystal()
     oxygen = Atoms("O2", [[0, 0, 0], [0, 0, 1.21]])
-    references = ReferenceEnergies(crystal.a, crystal.c, crystal.u, energy(crystal.bulk()) / 2, energy(oxygen) / 2)
+    bulk, half_o2 = energy(crystal.bulk()) / 2, energy(oxygen) / 2
+    references = ReferenceEnergies(crystal.a, crystal.c, crystal.u, bulk, half_o2, -3.36)
     surface = {"facet": "110", "repeat": (1, 1), "frozen_thickness": THIN}
     config = CampaignConfig(name="test", potential=ANALYTIC, surface=surface, grid={"allow_coarse": True})
     return build_problem(config, references, gamma_bottom=0.07)
