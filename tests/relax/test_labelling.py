@@ -75,11 +75,13 @@ def test_a_task_is_known_by_structure_protocol_and_calculator() -> None:
 
 
 FORTY_SLOW_ATOMS = """
+import signal
 import sys
 from pathlib import Path
 from ase import Atoms
 from relax.labelling import label
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background begins with it ignored
     tasks = [Atoms("O", cell=[9, 9, 9 + 0.1 * n], pbc=True, info={"family": str(n)}) for n in range(40)]
     label(tasks, "slow_reference:SlowRuO", {"delay_s": 1.0}, Path(sys.argv[1]), processes=2)
 """

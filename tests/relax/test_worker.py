@@ -11,7 +11,7 @@ from relax_structures import distorted_slab, payload, rutile
 from relax.potential import PotentialError, PotentialSpec, gap_spec
 from relax.worker import evaluate_task, relax_task
 
-GAP_RUTILE_ENERGY = -44.12562706964459
+GAP_RUTILE_ENERGY = -44.117357565568575
 
 
 def _in_fresh_process(tasks: list[tuple[Any, dict]]) -> list[dict]:
