@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from searcher.campaign.storage.candidate import Candidate, Gate
 from searcher.campaign.storage.ledger_file import (
     COMMITS,
     OlderSchema,
+    lay_out,
     opened,
     promise,
     promised_transactions,
@@ -23,8 +23,6 @@ from searcher.campaign.storage.ledger_file import (
 from searcher.campaign.storage.ledger_tables import (
     COLUMNS,
     MISSING_STRUCTURES,
-    SCHEMA,
-    SCHEMA_VERSION,
     candidate_of,
     candidate_row,
     decode_slab,
@@ -32,7 +30,7 @@ from searcher.campaign.storage.ledger_tables import (
 )
 from searcher.campaign.storage.locking import DriverLock
 from searcher.errors import StorageError
-from searcher.files import replacing, write_text
+from searcher.files import write_text
 
 LEDGER = "campaign.db"
 DAMAGED = "structure `{}` in `{}` does not match its checksum: it is damaged"
@@ -72,19 +70,7 @@ class Ledger:
     @classmethod
     def create(cls, path: Path, facts: Mapping[str, Any]) -> "Ledger":
         """A new ledger with its first facts, complete or not there at all."""
-        mark = path.with_suffix(".commits")
-        if not mark.exists():  # beside a ledger that was lost it stays, and is missed
-            write_text(mark, promise(0))
-        facts = {**facts, "schema_version": SCHEMA_VERSION, COMMITS: 0}
-        with replacing(path) as draft:
-            draft.unlink(missing_ok=True)
-            connection = sqlite3.connect(draft, isolation_level=None)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.executescript("BEGIN;" + SCHEMA + "COMMIT;")
-            rows = [(key, json.dumps(value)) for key, value in facts.items()]
-            connection.executemany("INSERT INTO fact VALUES (?, ?)", rows)
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            connection.close()
+        lay_out(path, path.with_suffix(".commits"), facts)
         return cls(path)
 
     @classmethod

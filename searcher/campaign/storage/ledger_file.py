@@ -4,12 +4,13 @@ import json
 import logging
 import os
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from searcher.campaign.storage.ledger_tables import MIGRATIONS, SCHEMA_VERSION
+from searcher.campaign.storage.ledger_tables import MIGRATIONS, SCHEMA, SCHEMA_VERSION
 from searcher.errors import StorageError
-from searcher.files import replacing
+from searcher.files import replacing, write_text
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,22 @@ DEVICE_ERRORS = ("SQLITE_IOERR", "SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_READO
 
 class OlderSchema(StorageError):
     """A ledger that an older version of this program wrote, opened for reading only."""
+
+
+def lay_out(path: Path, mark: Path, facts: Mapping[str, Any]) -> None:
+    """A new ledger's file with its first facts, and beside it how many transactions are safe: none."""
+    if not mark.exists():  # beside a ledger that was lost it stays, and is missed
+        write_text(mark, promise(0))
+    facts = {**facts, "schema_version": SCHEMA_VERSION, COMMITS: 0}
+    with replacing(path) as draft:
+        draft.unlink(missing_ok=True)
+        connection = sqlite3.connect(draft, isolation_level=None)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.executescript("BEGIN;" + SCHEMA + "COMMIT;")
+        rows = [(key, json.dumps(value)) for key, value in facts.items()]
+        connection.executemany("INSERT INTO fact VALUES (?, ?)", rows)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
 
 
 def opened(path: Path, mark: Path, read_only: bool, accept_loss: bool) -> tuple[sqlite3.Connection, int]:
