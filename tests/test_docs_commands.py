@@ -129,9 +129,11 @@ def words_of(line):
 
 
 def small(line):
-    """What a command also needs on stand-ins: few steps, coarse cells, energies of their own."""
+    """What a command also needs on stand-ins: few steps and classes, coarse cells, energies of their own."""
     if line.startswith("searcher roundtrip"):
         return ["--allow-coarse"]
+    if line.startswith("searcher classes") and "--bins" in line:
+        return ["--n", "3"]
     if line.startswith(("searcher train", "searcher tune")):
         return ["--steps", "2"]
     on_files = line.startswith(("searcher score", "searcher relax", "searcher diagram")) and "runs/" not in line
