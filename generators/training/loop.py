@@ -28,6 +28,7 @@ from generators.training.checkpoint import (
 from generators.training.dataset import StructureDataset
 from generators.training.fitting import check_fitting, check_precision
 from generators.training.health import SAMPLES, Watch, examine
+from generators.training.history import History
 from generators.training.networks import build_networks, fields_of, prefixed, require_fitting, without_prefix
 from generators.training.processes import ALONE, Processes
 from generators.training.settings import TrainingSettings
@@ -113,7 +114,7 @@ class Trainer:
         self.appearance = Appearance(training_settings, view, spec, template, generator)
         self.steps = Steps(network_settings, training_settings, self.state, self.dataset, self.appearance, processes)
         self.watch = Watch()
-        self._past: list[dict[str, float]] = []
+        self._history = History()
 
     @property
     def averaged(self) -> Generator:
@@ -144,9 +145,10 @@ class Trainer:
             If the checkpoint belongs to another training.
         """
         found = load_last_checkpoint(folder) if folder is not None else None
-        if found is not None:
+        if folder is not None and found is not None:
+            self._history.read(folder, found[1]["told"])
             self._restore(*found)
-        yield from list(self._past)
+        yield from list(self._history.rows)
         state, settings = self.state, self.settings
         with _threads(settings.threads):
             safe = self._snapshot()
@@ -161,7 +163,7 @@ class Trainer:
                     metrics |= self._check(metrics)
                 seconds = time.perf_counter() - started
                 metrics |= {"step": state.step, "rollbacks": state.rollbacks, "seconds": seconds}
-                self._past.append(metrics)
+                self._history.rows.append(metrics)
                 if state.step % settings.checkpoint_every == 0 or state.step == settings.steps:
                     safe = self._snapshot()
                     self._write(safe, folder)
@@ -250,12 +252,14 @@ class Trainer:
         }
 
     def _snapshot(self) -> Snapshot:
-        counters = self.state.counters() | {"watch": self.watch.as_dict(), "metrics": list(self._past)}
+        counters = self.state.counters() | {"watch": self.watch.as_dict(), "told": len(self._history.rows)}
         tensors = self.state.tensors() | {"appearance": self.appearance.probability.clone()}
         return tensors, self._identity() | counters
 
     def _write(self, snapshot: Snapshot, folder: Path | None) -> None:
         if folder is not None and self.processes.first:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._history.write(folder)
             save_checkpoint(folder, snapshot[1]["step"], *snapshot, kept=self.settings.checkpoints_kept)
 
     def _restore(self, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
@@ -265,7 +269,7 @@ class Trainer:
             raise WeightsError(f"the checkpoint belongs to another training: {difference}")
         self.state.restore(tensors, description)
         self.watch.restore(description["watch"])
-        self._past = list(description["metrics"])
+        self._history.cut(description["told"])
         self.appearance.probability.copy_(tensors["appearance"])
 
 

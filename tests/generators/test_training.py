@@ -112,10 +112,25 @@ def test_a_finished_training_only_tells_what_it_told(tmp_path: Path) -> None:
     assert list(make().run(tmp_path)) == told  # the seconds too: no step was done again
 
 
+def test_a_damaged_record_of_what_was_told_is_said_and_costs_no_step(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = make()
+    list(whole.run(tmp_path))
+    told = tmp_path / "told.jsonl"
+    told.write_bytes(told.read_bytes()[:-20])
+    resumed = make()
+    with caplog.at_level(logging.WARNING):
+        assert [m["step"] for m in resumed.run(tmp_path)] == [1, 2, 3, 4, 5]
+    assert "loss curves" in caplog.text
+    assert differing(weights(whole), weights(resumed)) == []
+
+
 def test_only_the_last_checkpoints_are_kept(tmp_path: Path) -> None:
     list(make().run(tmp_path))
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == [f"checkpoint-{step:08d}.{end}" for step in (4, 6) for end in ("json", "safetensors")]
+    kept = [f"checkpoint-{step:08d}.{end}" for step in (4, 6) for end in ("json", "safetensors")]
+    assert names == [*kept, "told.jsonl"]
 
 
 @pytest.mark.fault(14, "newest checkpoint of a training damaged", "equal weights from the one before, which is said")
