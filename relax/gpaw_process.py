@@ -4,7 +4,6 @@ GPAW is often a package of the system, out of reach of a virtual environment. Ev
 what it needs and answers travels as JSON.
 """
 
-import ctypes
 import json
 import os
 import signal
@@ -18,10 +17,10 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator, CalculatorSetupError, all_changes
 
+from relax.lifetime import end_with_parent
+
 PYTHON_VARIABLE = "GPAW_PYTHON"
 SCRIPT = Path(__file__).with_name("gpaw_single_point.py")
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
-LIBC = ctypes.CDLL(None)
 EMPTY = 6.0
 """Å without an atom along an axis that make it a vacuum, to be sampled by one k-point"""
 
@@ -145,7 +144,7 @@ def _is_vacuum(atoms: Atoms, axis: int) -> bool:
 
 def _end_with_this_process() -> None:
     """A calculation of minutes must not go on for nobody, however this process ends."""
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent(signal.SIGTERM)
 
 
 def _environment() -> dict[str, str]:

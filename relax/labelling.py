@@ -34,9 +34,9 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.neighborlist import neighbor_list
 from ase.optimize import FIRE
 from pebble import ProcessPool
-from rich.progress import track
 
 from relax.potential import PotentialError
+from relax.progress import shown
 
 ENERGY_KEY = "ref_energy"
 FORCES_KEY = "ref_forces"
@@ -168,7 +168,7 @@ def label(
     reference = _Reference(import_path, dict(arguments), limits)
     with out.open("a") as stream, _workers(processes) as pool:
         futures = [pool.schedule(_label_task, args=[key, atoms, reference]) for key, atoms in todo]
-        for future in track(as_completed(futures), total=len(futures), description="labelling"):
+        for future in shown(as_completed(futures), "labelling", len(futures)):
             line = future.result()
             text = json.dumps(line)
             stream.write(f"{hashlib.sha256(text.encode()).hexdigest()} {text}\n")

@@ -1,6 +1,6 @@
 """Bars for what takes minutes, on stderr: on a terminal they move, elsewhere a line says what is done."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TypeVar
 
 from rich.console import Console
@@ -9,9 +9,9 @@ from rich.progress import track
 Item = TypeVar("Item")
 
 
-def shown(items: Sequence[Item], what: str) -> Iterable[Item]:
-    """The items one after another, with a bar named `what`."""
-    return track(items, description=what, console=Console(stderr=True))
+def shown(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]:
+    """The items one after another, with a bar named `what`; `total` is their number where they have no length."""
+    return track(items, description=what, total=total, console=Console(stderr=True))
 
 
 def tell(text: str) -> None:

@@ -11,6 +11,7 @@ from ase.symbols import Symbols
 from generators.grids.resolution import check_resolution
 from generators.grids.spec import GridSpec
 from generators.template import Template
+from relax.references import References
 from searcher.config import CampaignConfig, SurfaceSection
 from searcher.errors import InputError
 from searcher.scoring.descriptors import SoapSettings
@@ -35,6 +36,12 @@ class ReferenceEnergies:
     half_energy_o2: float
     formation_energy: float
     """of the oxide per formula unit, from the metal and `half_energy_o2`"""
+
+    @classmethod
+    def of(cls, found: References, config: CampaignConfig) -> "ReferenceEnergies":
+        """What a potential says, with oxygen counted as configured."""
+        half_o2 = found.half_o2(config.o2_reference, config.material.formation_enthalpy)
+        return cls(found.a, found.c, found.u, found.energy_bulk, half_o2, found.formation_energy(half_o2))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ The only module that uses MLflow.
 """
 
 import argparse
-import ctypes
 import hashlib
 import os
 import shutil
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from relax.lifetime import end_with_parent
 from searcher.campaign.storage.candidate import Verdict
 from searcher.campaign.storage.ledger import Ledger
 from searcher.config import COSMETIC, flatten
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 LOCK_TIMEOUT_S = 100.0
 """longer than a store is locked by a neighbour's migration"""
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
 LOCKED, LOCKED_AGAIN_S = "database is locked", 2.0
 LARGEST_BATCH = 1000
 LARGEST_ARTIFACT_MIB = 50.0
@@ -312,8 +311,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--limit-s", type=float, default=PROJECTION_LIMIT_S)
     given = parser.parse_args(arguments)
     sys.excepthook = _tell_without_passwords
-    if sys.platform == "linux":  # a driver that is killed leaves nothing behind
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()  # a driver that is killed leaves nothing behind
     signal.setitimer(signal.ITIMER_REAL, given.limit_s)
     ledger = Ledger.of_run(given.folder)
     uri = given.uri or default_uri(given.folder.parent)

@@ -79,16 +79,7 @@ def _references(campaign: Campaign, console: Console) -> tuple[ReferenceEnergies
                 "metal_structure": config.material.metal_structure,
             },
         )
-        found = References(**answer)
-        half_o2 = found.half_o2(config.o2_reference, config.material.formation_enthalpy)
-        references = ReferenceEnergies(
-            a=found.a,
-            c=found.c,
-            u=found.u,
-            energy_bulk=found.energy_bulk,
-            half_energy_o2=half_o2,
-            formation_energy=found.formation_energy(half_o2),
-        )
+        references = ReferenceEnergies.of(References(**answer), config)
         relaxed = crystal.with_lattice(references.a, references.c, references.u)
         slab = bottom_slab(relaxed, config.surface.facet, template_settings(config))
         energy = _evaluate(campaign, [slab])[0]

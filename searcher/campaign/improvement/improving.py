@@ -265,17 +265,9 @@ def _references(campaign: Campaign, problem: SurfaceProblem, spec: PotentialSpec
     slab = bottom_slab(crystal, config.surface.facet, template_settings(config))
     (bulk_energy, _), (slab_energy, _) = _evaluate(campaign, spec, [crystal.bulk(), slab])
     n_bulk, n_slab = (int(np.count_nonzero(a.numbers != 8)) for a in (crystal.bulk(), slab))
-    found = replace(References(**outcome.result), energy_bulk=bulk_energy / n_bulk)
-    half_o2 = found.half_o2(config.o2_reference, config.material.formation_enthalpy)
-    area = float(slab.cell[0, 0] * slab.cell[1, 1])
-    return (
-        ReferenceEnergies(
-            a=lattice.a,
-            c=lattice.c,
-            u=lattice.u,
-            energy_bulk=found.energy_bulk,
-            half_energy_o2=half_o2,
-            formation_energy=found.formation_energy(half_o2),
-        ),
-        (slab_energy - n_slab * found.energy_bulk) / (2 * area),
+    found = replace(
+        References(**outcome.result), a=lattice.a, c=lattice.c, u=lattice.u, energy_bulk=bulk_energy / n_bulk
     )
+    references = ReferenceEnergies.of(found, config)
+    area = float(slab.cell[0, 0] * slab.cell[1, 1])
+    return references, (slab_energy - n_slab * references.energy_bulk) / (2 * area)

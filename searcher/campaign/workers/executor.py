@@ -1,10 +1,8 @@
 """Where tasks run: in this process for tests, or in isolated worker processes."""
 
-import ctypes
 import os
 import resource
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -20,12 +18,12 @@ from typing import Any, NoReturn, Protocol
 import psutil
 from pebble import ProcessExpired, ProcessPool
 
+from relax.lifetime import end_with_parent
 from searcher.campaign.stopping import stopped
 from searcher.errors import EnvironmentProblem
 
 Task = Callable[[dict[str, Any]], dict[str, Any]]
 POLL_S = 0.2
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
 TRIES = 2
 ANSWER_UNDER_WAY_S = 1.0
 """from a worker's end until its answer must have reached the driver"""
@@ -274,8 +272,7 @@ def _give_up(descriptor: int, reason: str) -> NoReturn:
 
 def _start_worker(memory_gib: float) -> None:
     """Limit the worker's memory, leave signals to the driver, and die with it: a GAP call would go on for minutes."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     _worker.memory_limit = memory_gib * 2**30
