@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from generators.crossover import cut_and_splice
 from generators.moves import cartesian_move, delocalized_move, insert_oxygen, remove_oxygen
 from generators.overlaps import DistanceTable, push_apart
 from generators.proposal import Condition, Proposal, TrainingRecord
@@ -31,6 +32,8 @@ class MoveSettings:
         How often an oxygen atom is inserted or removed instead.
     relocation_probability : float
         How often an oxygen atom is taken away and put elsewhere instead.
+    crossover_probability : float
+        How often half of the cell is taken from another known termination instead.
     """
 
     moves: str = "delocalized"
@@ -38,6 +41,7 @@ class MoveSettings:
     mode_fraction: float = 0.25
     oxygen_probability: float = 0.25
     relocation_probability: float = 0.25
+    crossover_probability: float = 0.0
 
     def __post_init__(self) -> None:
         if self.moves not in MOVES:
@@ -47,11 +51,11 @@ class MoveSettings:
                 f"`step_length` is {self.step_length} Å (must be positive), `mode_fraction` {self.mode_fraction} "
                 "(above 0, at most 1)"
             )
-        shares = (self.oxygen_probability, self.relocation_probability)
-        if min(shares) < 0.0 or sum(shares) > 1.0:
+        shares = (self.oxygen_probability, self.relocation_probability, self.crossover_probability)
+        if min(shares) < 0.0 or sum(shares) > 1.0 + 1e-9:
             raise ValueError(
-                f"`oxygen_probability` is {shares[0]} and `relocation_probability` {shares[1]}; neither may be "
-                "negative nor may they exceed 1 together"
+                f"`oxygen_probability` is {shares[0]}, `relocation_probability` {shares[1]} and "
+                f"`crossover_probability` {shares[2]}; none may be negative nor may they exceed 1 together"
             )
 
 
@@ -113,21 +117,26 @@ class MovedTerminations:
         return [self._moved(self._parents[parent], condition, rng) for parent in parents]
 
     def _moved(self, parent: TrainingRecord, condition: Condition, rng: np.random.Generator) -> Proposal:
-        template = self.template
+        template, drawn = self.template, rng.random()
+        if drawn < self.settings.crossover_probability:
+            other = self._parents[rng.choice(len(self._parents), p=self._shares)]
+            parents = (parent.numbers, parent.positions), (other.numbers, other.positions)
+            numbers, positions = cut_and_splice(*parents, template, rng)
+            return Proposal(numbers, push_apart(numbers, positions, template, self._least), condition)
         numbers = np.concatenate([template.frozen_numbers, parent.numbers])
         positions = np.concatenate([template.frozen_positions, parent.positions])
-        found = self._changed(numbers, positions, rng)
+        found = self._changed(numbers, positions, drawn - self.settings.crossover_probability, rng)
         if found is None:
             return Proposal(np.empty(0, dtype=int), np.empty((0, 3)), condition, 1.0, NO_SITE)
         free_numbers, free_positions = (part[template.n_frozen :] for part in found)
         return Proposal(free_numbers, push_apart(free_numbers, free_positions, template, self._least), condition)
 
     def _changed(
-        self, numbers: np.ndarray, positions: np.ndarray, rng: np.random.Generator
+        self, numbers: np.ndarray, positions: np.ndarray, drawn: float, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray] | None:
         settings, template = self.settings, self.template
         moving = np.arange(template.n_frozen, len(numbers))
-        kind = self._kind(int(np.count_nonzero(numbers[moving] == OXYGEN)), rng)
+        kind = self._kind(int(np.count_nonzero(numbers[moving] == OXYGEN)), drawn, rng)
         if kind == "insertion":
             return self._inserted(numbers, positions, rng)
         if kind in ("removal", "relocation"):
@@ -138,8 +147,8 @@ class MovedTerminations:
         length, fraction = settings.step_length, settings.mode_fraction
         return numbers, delocalized_move(numbers, positions, template.cell, moving, rng, length, fraction)
 
-    def _kind(self, n_oxygen: int, rng: np.random.Generator) -> str:
-        settings, drawn = self.settings, rng.random()
+    def _kind(self, n_oxygen: int, drawn: float, rng: np.random.Generator) -> str:
+        settings = self.settings
         fewest, most = self._oxygen_range
         if drawn < settings.oxygen_probability:
             allowed = [*(["insertion"] if n_oxygen < most else []), *(["removal"] if n_oxygen > fewest else [])]

@@ -87,6 +87,13 @@ IDEAS: dict[str, dict[str, Any]] = {
     },
     "gan-cartesian": {"arms": [_gan(0.5), _moves(0.5, moves={"kind": "cartesian"})]},
     "moves-relocating": _alone(_moves(1.0, moves={"relocation_probability": 0.6})),
+    "moves-crossed": _alone(_moves(1.0, moves={"crossover_probability": 0.4})),
+    "crossover": _alone(
+        _moves(
+            1.0,
+            moves={"crossover_probability": 1.0, "oxygen_probability": 0.0, "relocation_probability": 0.0},
+        )
+    ),
     "moves-from-low": _alone(_moves(1.0, moves={"reach_mev_per_A2": 5.0})),
     "moves-from-high": _alone(_moves(1.0, moves={"reach_mev_per_A2": 50.0})),
 }

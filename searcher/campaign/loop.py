@@ -12,7 +12,7 @@ from searcher.campaign.campaign import Campaign
 from searcher.campaign.improvement.improving import improve, take_up
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.snapshot import take_snapshot
-from searcher.campaign.stopping import stopped
+from searcher.campaign.stopping import stop_if_asked
 from searcher.campaign.storage.candidate import PREPARATION
 from searcher.campaign.storage.retention import require_space, sweep
 
@@ -38,21 +38,17 @@ def run_campaign(campaign: Campaign, console: Console, after_iteration: AfterIte
     for iteration in range(campaign.config.budget.iterations):
         if campaign.ledger.stage(iteration, "close") is not None:
             continue
-        _stop_if_asked(campaign)
+        stop_if_asked(campaign.stop)
         require_space(campaign.folder, campaign.config.keep.free_gib)
         console.print(f"[bold]iteration {iteration}[/bold]")
         began = time.monotonic()
         snapshot = take_snapshot(campaign.ledger, iteration, campaign.line_of)
-        shares = stages.plan(campaign, iteration)
-        for arm in campaign.config.arms:
-            if arm.name not in shares:
-                continue
-            stages.propose(campaign, problem, snapshot, arm, shares[arm.name], console)
-            _stop_if_asked(campaign)
-        stages.relax(campaign, problem, snapshot, shares, console)
+        wanted = stages.plan(campaign, iteration)
+        sources = stages.learn_sources(campaign, problem, snapshot, wanted, console)
+        stages.search(campaign, problem, snapshot, sources, wanted, console)
         stages.judge_iteration(campaign, problem, snapshot, console)
         if campaign.config.improve.due(iteration):
-            _stop_if_asked(campaign)
+            stop_if_asked(campaign.stop)
             problem = improve(campaign, problem, iteration, campaign.config.improve, console)
         with campaign.ledger.transaction():
             campaign.ledger.finish_stage(
@@ -71,8 +67,3 @@ def _inherit(campaign: Campaign, problem: SurfaceProblem, console: Console) -> N
         campaign.ledger.finish_stage(PREPARATION, "inherit", {"count": count})
     if count:
         console.print(f"{count} minima from {campaign.ledger.fact('forked_from')['folder']} count as known")
-
-
-def _stop_if_asked(campaign: Campaign) -> None:
-    if campaign.stop.is_set():
-        raise stopped(campaign.stop)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from searcher.campaign.storage.candidate import Candidate, Gate, Verdict
@@ -69,22 +69,35 @@ def take_snapshot(
     line_of : callable
         γ(Δμ_O) of a minimum by the potential in use; by default the one that was recorded with it.
     """
-    known = []
-    for candidate in ledger.candidates(before=iteration, reached=Gate.VALID_RELAXED):
-        if not is_known(candidate):
-            continue
-        assert candidate.relaxed is not None
-        snapshots = ledger.snapshots(candidate.id)
-        known.append(
-            KnownTermination(
-                id=candidate.id,
-                arm=candidate.arm,
-                structure=candidate.relaxed,
-                line=line_of(candidate),
-                energy_class=candidate.energy_class,
-                accepted=candidate.verdict == Verdict.ACCEPTED,
-                path=tuple((key, energy) for _, key, energy in snapshots),
-                novel=candidate.passed >= Gate.NOVEL,
-            )
-        )
+    known = [
+        _termination(ledger, candidate, line_of)
+        for candidate in ledger.candidates(before=iteration, reached=Gate.VALID_RELAXED)
+        if is_known(candidate)
+    ]
     return Snapshot(iteration, tuple(known))
+
+
+def with_found(
+    snapshot: Snapshot,
+    ledger: Ledger,
+    ids: Iterable[str],
+    line_of: Callable[[Candidate], Line] = lambda candidate: candidate.measured_line,
+) -> Snapshot:
+    """The snapshot and, after it, those of the candidates that have relaxed to a valid minimum, judged or not."""
+    relaxed = [c for c in map(ledger.candidate, sorted(ids)) if c.passed >= Gate.VALID_RELAXED]
+    found = tuple(_termination(ledger, candidate, line_of) for candidate in relaxed)
+    return Snapshot(snapshot.iteration, snapshot.known + found)
+
+
+def _termination(ledger: Ledger, candidate: Candidate, line_of: Callable[[Candidate], Line]) -> KnownTermination:
+    assert candidate.relaxed is not None
+    return KnownTermination(
+        id=candidate.id,
+        arm=candidate.arm,
+        structure=candidate.relaxed,
+        line=line_of(candidate),
+        energy_class=candidate.energy_class,
+        accepted=candidate.verdict == Verdict.ACCEPTED,
+        path=tuple((key, energy) for _, key, energy in ledger.snapshots(candidate.id)),
+        novel=candidate.passed >= Gate.NOVEL,
+    )

@@ -60,6 +60,17 @@ def stopped(stop: threading.Event) -> StoppedOnRequest:
     return StoppedOnRequest(f"{reason}; `searcher run` with the same file goes on")
 
 
+def stop_if_asked(stop: threading.Event) -> None:
+    """End here if asked to.
+
+    Raises
+    ------
+    StoppedOnRequest
+    """
+    if stop.is_set():
+        raise stopped(stop)
+
+
 def answer_signals(stop: StopRequest) -> None:
     """SIGTERM and SIGUSR1 (a cluster's warning) ask to stop; so does the first Ctrl-C, and the second ends at once.
 

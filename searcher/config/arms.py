@@ -47,6 +47,9 @@ class MovesSection(Settings):
     relocation_probability: Annotated[
         float, Field(ge=0, le=1, description="how often an oxygen atom is taken away and put elsewhere instead")
     ] = 0.25
+    crossover_probability: Annotated[
+        float, Field(ge=0, le=1, description="how often half of the cell is taken from another termination instead")
+    ] = 0.0
     reach_mev_per_A2: Annotated[
         float,
         Field(gt=0, description="moves begin e times less often at a termination so much further above the envelope"),
@@ -54,8 +57,10 @@ class MovesSection(Settings):
 
     @model_validator(mode="after")
     def _shares(self) -> "MovesSection":
-        if self.oxygen_probability + self.relocation_probability > 1:
-            raise ValueError("`oxygen_probability` and `relocation_probability` exceed 1 together")
+        if self.oxygen_probability + self.relocation_probability + self.crossover_probability > 1 + 1e-9:
+            raise ValueError(
+                "`oxygen_probability`, `relocation_probability` and `crossover_probability` exceed 1 together"
+            )
         return self
 
 

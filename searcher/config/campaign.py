@@ -72,6 +72,11 @@ class CampaignConfig(Settings):
             )
         return self
 
+    @property
+    def control_arms(self) -> tuple[str, ...]:
+        """Arms that are there for comparison: what they find is not learned from."""
+        return tuple(arm.name for arm in self.arms if not arm.feeds_training)
+
 
 COSMETIC = (
     "runs",

@@ -19,6 +19,11 @@ class BudgetSection(Settings):
         default=True,
         description="calls that early stops leave over go to further proposals of the same arm and iteration",
     )
+    wave: PositiveInt = Field(
+        default=8,
+        description="relaxations of all arms after which what they found decides what is relaxed next; not fewer "
+        "than `execution.workers`, of which some would idle",
+    )
     expected_calls_per_relaxation: PositiveFloat = Field(
         default=40, description="from which follows how many candidates are sent to relax"
     )

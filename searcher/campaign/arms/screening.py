@@ -1,7 +1,7 @@
 """Which proposals are worth a force call."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from ase import Atoms
@@ -23,11 +23,16 @@ NOT_SELECTED = "not_selected"
 
 
 def record_proposals(
-    campaign: Campaign, problem: SurfaceProblem, iteration: int, arm: str, proposals: Sequence[tuple[int, Proposal]]
+    campaign: Campaign,
+    problem: SurfaceProblem,
+    iteration: int,
+    arm: str,
+    proposals: Sequence[tuple[int, Proposal]],
+    first_index: int = 0,
 ) -> list[Candidate]:
     """Candidates from proposals with their seeds: decoded, within the allowed counts, valid; structures are stored."""
     template, candidates = problem.template, []
-    for index, (seed, proposal) in enumerate(proposals):
+    for index, (seed, proposal) in enumerate(proposals, start=first_index):
         candidate = Candidate(
             id=candidate_id(iteration, arm, index),
             iteration=iteration,
@@ -53,22 +58,6 @@ def record_proposals(
     return candidates
 
 
-@dataclass(frozen=True)
-class Selection:
-    """What became of an arm's proposals.
-
-    Attributes
-    ----------
-    candidates : list of Candidate
-        All of them; those in `order` are open, everything else ended with the reason why it is not relaxed.
-    order : list of str
-        Ids of what is worth force calls, the worthiest first.
-    """
-
-    candidates: list[Candidate]
-    order: list[str]
-
-
 def select(
     campaign: Campaign,
     problem: SurfaceProblem,
@@ -78,8 +67,9 @@ def select(
     settings: ScreeningSection,
     kappa_min: float,
     surrogate: HeightSurrogate | None = None,
-) -> Selection:
-    """Choose what may be relaxed and in which order.
+    served: Mapping[int, int] | None = None,
+) -> list[Candidate]:
+    """Choose what is relaxed; everything else ends with the reason why it is not.
 
     Proposals in the basin of something known, by κ against minima and recorded relaxation paths, and repeats of an
     earlier proposal are dropped; the rest is ranked, see `ranking`.
@@ -87,9 +77,11 @@ def select(
     Parameters
     ----------
     n_wanted : int
-        Length of the order at most.
+        How many at most.
     surrogate : HeightSurrogate, optional
         Taught by past relaxations.
+    served : mapping of int to int, optional
+        How many of each oxygen count had their turn before.
     """
     decided = {c.id: c for c in candidates}
     remaining = [c for c in candidates if not c.finished]
@@ -105,11 +97,19 @@ def select(
             )
         if surrogate is not None:
             guesses = guess_heights(surrogate, problem, {c.id: free[c.id] for c in remaining}, excess)
-    counts = {c.id: int(np.count_nonzero(structures[c.id].numbers == OXYGEN)) for c in remaining}
-    ordered = in_order(remaining, counts, guesses, problem, settings)
-    for candidate in ordered[n_wanted:]:
-        decided[candidate.id] = replace(candidate, verdict=Verdict.REJECTED, reason=NOT_SELECTED)
-    return Selection(list(decided.values()), [candidate.id for candidate in ordered[:n_wanted]])
+    counts = {c.id: oxygen_count(campaign, c) for c in remaining}
+    ordered = in_order(remaining, counts, guesses, problem, settings, served or {})
+    for place, candidate in enumerate(ordered):
+        if place < n_wanted:
+            decided[candidate.id] = replace(candidate, passed=Gate.SELECTED)
+        else:
+            decided[candidate.id] = replace(candidate, verdict=Verdict.REJECTED, reason=NOT_SELECTED)
+    return list(decided.values())
+
+
+def oxygen_count(campaign: Campaign, candidate: Candidate) -> int:
+    """Oxygen atoms of a proposal, the frozen ones included."""
+    return int(np.count_nonzero(campaign.ledger.structure(str(candidate.proposed)).numbers == OXYGEN))
 
 
 def _describe(

@@ -1,20 +1,21 @@
-"""An iteration's relaxations in waves, so that calls that early stops leave over go to further proposals.
+"""An iteration's proposals and relaxations in waves: what one wave finds decides what the next one tries.
 
 What a wave holds depends on nothing but the waves before it, all of which have ended: not on who finished first, nor on
 where a campaign was interrupted.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Mapping
 
-from searcher.campaign.arms.screening import NOT_SELECTED
+from searcher.campaign.arms.known import describe_known, known_to
+from searcher.campaign.arms.proposing import Source, draw_proposals
+from searcher.campaign.arms.ranking import learn_heights
+from searcher.campaign.arms.screening import oxygen_count, record_proposals, select
 from searcher.campaign.campaign import Campaign
-from searcher.campaign.storage.candidate import Candidate, Gate, Verdict
-
-RESERVE = 3
-"""Times as many proposals are kept ready as would be relaxed if none stopped early."""
-FIRST_SHARE = 0.6
-"""Of the budget that the first wave may be expected to spend; what it really spends says how large the next may be."""
+from searcher.campaign.problem import SurfaceProblem
+from searcher.campaign.snapshot import Snapshot, with_found
+from searcher.campaign.storage.candidate import Candidate, Gate
+from searcher.config import ArmSection
 
 
 def shares(campaign: Campaign, iteration: int) -> dict[str, float]:
@@ -23,69 +24,82 @@ def shares(campaign: Campaign, iteration: int) -> dict[str, float]:
     return {arm: share / sum(active.values()) for arm, share in active.items()}
 
 
-def planned(campaign: Campaign, n_relaxations: int) -> int:
-    """How many proposals an arm keeps ready."""
-    return n_relaxations * RESERVE if campaign.config.budget.spend_all else n_relaxations
+def found_before(campaign: Campaign, snapshot: Snapshot, number: int) -> Snapshot:
+    """What is known when a wave begins: the snapshot and what the iteration's earlier waves relaxed to."""
+    ids = [name for n in range(number) for name in _recorded(campaign, snapshot.iteration, n) or ()]
+    return with_found(snapshot, campaign.ledger, ids, campaign.line_of)
 
 
-def waves(
-    campaign: Campaign, iteration: int, orders: Mapping[str, list[str]], wanted: Mapping[str, int]
-) -> Iterator[list[Candidate]]:
-    """The candidates to relax next, wave by wave; each must be relaxed before the next is asked for.
+def wave(
+    campaign: Campaign,
+    problem: SurfaceProblem,
+    known: Snapshot,
+    sources: Mapping[str, Source],
+    wanted: Mapping[str, int],
+    number: int,
+) -> list[Candidate]:
+    """The candidates that a wave relaxes, finished or not; none when no arm has calls left, or anything worth them.
 
     Parameters
     ----------
-    orders : mapping of str to list of str
-        By arm, ids in the order in which they deserve force calls.
+    known : Snapshot
+        Of the wave's beginning.
+    sources : mapping of str to Source
+        By arm.
     wanted : mapping of str to int
         By arm, relaxations of the length that was met so far which its share of the force calls pays.
     """
-    number = 0
-    while True:
-        recorded = campaign.ledger.stage(iteration, f"wave:{number}")
-        if recorded is None:
-            chosen = {arm: _next(campaign, iteration, arm, order, wanted[arm]) for arm, order in orders.items()}
-            if not any(chosen.values()):
-                return
-            _record(campaign, iteration, number, chosen)
-            recorded = chosen
-        yield [
-            candidate
-            for ids in recorded.values()
-            for candidate in map(campaign.ledger.candidate, ids)
-            if not candidate.finished and candidate.passed == Gate.SELECTED
-        ]
-        number += 1
+    iteration, ledger = known.iteration, campaign.ledger
+    if _recorded(campaign, iteration, number) is None:
+        proposed, chosen = [], {}
+        for arm in campaign.config.arms:
+            if arm.name in sources:
+                candidates = _proposals(campaign, problem, known, arm, sources[arm.name], wanted[arm.name])
+                proposed += candidates
+                chosen[arm.name] = [c.id for c in candidates if c.passed == Gate.SELECTED]
+        with ledger.transaction():
+            ledger.add_candidates(proposed)
+            ledger.finish_stage(iteration, f"wave:{number}", chosen)
+    return [ledger.candidate(name) for name in _recorded(campaign, iteration, number) or ()]
 
 
-def drop_rest(campaign: Campaign, iteration: int, orders: Mapping[str, list[str]]) -> None:
-    """End what no force call was left for."""
-    with campaign.ledger.transaction():
-        for candidate in (campaign.ledger.candidate(name) for order in orders.values() for name in order):
-            if not candidate.finished and candidate.passed < Gate.SELECTED:
-                left = replace(candidate, verdict=Verdict.REJECTED, reason=NOT_SELECTED)
-                campaign.ledger.update_candidate(left)
+def _recorded(campaign: Campaign, iteration: int, number: int) -> list[str] | None:
+    """Ids that a wave relaxes, or None if it has not begun."""
+    recorded = campaign.ledger.stage(iteration, f"wave:{number}")
+    return None if recorded is None else [name for ids in recorded.values() for name in ids]
 
 
-def _next(campaign: Campaign, iteration: int, arm: str, order: list[str], wanted: int) -> list[str]:
-    """Ids of an arm's next wave; empty when its calls are spent."""
-    candidates = [campaign.ledger.candidate(name) for name in order]
-    relaxed = [c for c in candidates if c.passed >= Gate.SELECTED]
-    waiting = [c.id for c in candidates if not c.finished and c.passed < Gate.SELECTED]
-    if not campaign.config.budget.spend_all:
-        return waiting if not relaxed else []
-    if not relaxed:
-        return waiting[: max(1, round(FIRST_SHARE * wanted))]
-    left = shares(campaign, iteration)[arm] * campaign.config.budget.force_calls_per_iteration - sum(
-        c.force_calls for c in relaxed
+def _proposals(
+    campaign: Campaign, problem: SurfaceProblem, known: Snapshot, arm: ArmSection, source: Source, wanted: int
+) -> list[Candidate]:
+    """An arm's proposals for one wave, what is worth force calls selected, everything else finished."""
+    earlier = campaign.ledger.candidates(iteration=known.iteration, arm=arm.name)
+    relaxed = [c for c in earlier if c.passed >= Gate.SELECTED]
+    n_wanted = min(_size(campaign, known.iteration, arm.name), _affordable(campaign, known, arm.name, relaxed, wanted))
+    if not n_wanted:
+        return []
+    own = known_to(known, arm.name, campaign.config.control_arms)
+    drawn = draw_proposals(
+        campaign, problem, source(own), arm, known.iteration, n_wanted * arm.screening.oversampling, len(earlier)
     )
-    mean = max(1.0, sum(c.force_calls for c in relaxed) / len(relaxed))
-    return waiting[: max(0, round(left / mean))]
-
-
-def _record(campaign: Campaign, iteration: int, number: int, chosen: Mapping[str, list[str]]) -> None:
+    basins = describe_known(campaign, problem, own, arm.screening.known_basins)
+    surrogate = learn_heights(campaign, problem, own) if arm.screening.surrogate else None
     with campaign.ledger.transaction():
-        for ids in chosen.values():
-            for candidate in map(campaign.ledger.candidate, ids):
-                campaign.ledger.update_candidate(replace(candidate, passed=Gate.SELECTED))
-        campaign.ledger.finish_stage(iteration, f"wave:{number}", chosen)
+        candidates = record_proposals(campaign, problem, known.iteration, arm.name, drawn, len(earlier))
+    served = Counter(oxygen_count(campaign, c) for c in relaxed)
+    kappa_min = campaign.config.acceptance.kappa_min
+    return select(campaign, problem, candidates, basins, n_wanted, arm.screening, kappa_min, surrogate, served)
+
+
+def _size(campaign: Campaign, iteration: int, arm: str) -> int:
+    return max(1, round(shares(campaign, iteration)[arm] * campaign.config.budget.wave))
+
+
+def _affordable(campaign: Campaign, known: Snapshot, arm: str, relaxed: list[Candidate], wanted: int) -> int:
+    """How many more relaxations, of the mean length so far, an arm's force calls pay."""
+    budget = campaign.config.budget
+    if not budget.spend_all or not relaxed:
+        return wanted - len(relaxed)
+    spent = sum(c.force_calls for c in relaxed)
+    left = shares(campaign, known.iteration)[arm] * budget.force_calls_per_iteration - spent
+    return max(0, round(left * len(relaxed) / max(spent, len(relaxed))))

@@ -38,7 +38,7 @@ def order(heights, counts, spreads=None, **settings):
     spreads = spreads or [0.001] * len(heights)
     guesses = {c.id: Guess(h, d) for c, h, d in zip(found, heights, spreads, strict=True)}
     oxygen = {c.id: n for c, n in zip(found, counts, strict=True)}
-    chosen = in_order(found[::-1], oxygen, guesses, FRAME, SETTINGS.model_copy(update=settings))
+    chosen = in_order(found[::-1], oxygen, guesses, FRAME, SETTINGS.model_copy(update=settings), {})
     return [c.index for c in chosen]
 
 
@@ -67,7 +67,7 @@ def test_a_share_of_the_places_goes_to_the_least_certain():
 def test_without_guesses_the_order_is_that_of_the_ids():
     found = candidates(4)
     oxygen = {c.id: n for c, n in zip(found, [9, 8, 8, 8], strict=True)}
-    assert [c.index for c in in_order(found[::-1], oxygen, {}, FRAME, SETTINGS)] == [1, 0, 2, 3]
+    assert [c.index for c in in_order(found[::-1], oxygen, {}, FRAME, SETTINGS, {})] == [1, 0, 2, 3]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -78,7 +78,17 @@ def test_order_of_arrival_does_not_matter(seed):
     oxygen = {c.id: int(rng.integers(6, 9)) for c in found}
     settings = ScreeningSection()
     shuffled = [found[int(i)] for i in rng.permutation(len(found))]
-    assert in_order(found, oxygen, guesses, FRAME, settings) == in_order(shuffled, oxygen, guesses, FRAME, settings)
+    ordered = [in_order(one, oxygen, guesses, FRAME, settings, {}) for one in (found, shuffled)]
+    assert ordered[0] == ordered[1]
+
+
+def test_no_oxygen_count_has_its_turn_twice():
+    found = candidates(4)
+    oxygen = {c.id: n for c, n in zip(found, [8, 8, 9, 9], strict=True)}
+    chosen = in_order(found, oxygen, {}, FRAME, SETTINGS, {8: 2})
+    assert [c.index for c in chosen] == [2, 3, 0, 1]
+    alike = SETTINGS.model_copy(update={"composition_quota": False})
+    assert [c.index for c in in_order(found, oxygen, {}, FRAME, alike, {8: 2})] == [0, 1, 2, 3]
 
 
 @pytest.fixture(scope="module")
