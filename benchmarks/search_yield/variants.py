@@ -66,6 +66,16 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 }
 """Changes of the loop, one switch each."""
 
+NOTHING = {"oxygen_probability": 0.0, "relocation_probability": 0.0, "crossover_probability": 0.0}
+KINDS: dict[str, dict[str, Any]] = {
+    "displacement": {},
+    "cartesian": {"kind": "cartesian"},
+    "oxygen": {"oxygen_probability": 1.0},
+    "relocation": {"relocation_probability": 1.0},
+    "crossover": {"crossover_probability": 1.0},
+}
+"""Moves of one kind alone."""
+
 IDEAS: dict[str, dict[str, Any]] = {
     "gan-from-random": {"arms": [_gan(0.5), _scout(0.5)]},
     "gan-three": {"arms": [_gan(0.4), _moves(0.4), _scout(0.2)]},
@@ -88,12 +98,7 @@ IDEAS: dict[str, dict[str, Any]] = {
     "gan-cartesian": {"arms": [_gan(0.5), _moves(0.5, moves={"kind": "cartesian"})]},
     "moves-relocating": _alone(_moves(1.0, moves={"relocation_probability": 0.6})),
     "moves-crossed": _alone(_moves(1.0, moves={"crossover_probability": 0.4})),
-    "crossover": _alone(
-        _moves(
-            1.0,
-            moves={"crossover_probability": 1.0, "oxygen_probability": 0.0, "relocation_probability": 0.0},
-        )
-    ),
+    **{f"only-{kind}": _alone(_moves(1.0, moves={**NOTHING, **only})) for kind, only in KINDS.items()},
     "moves-from-low": _alone(_moves(1.0, moves={"reach_mev_per_A2": 5.0})),
     "moves-from-high": _alone(_moves(1.0, moves={"reach_mev_per_A2": 50.0})),
 }
