@@ -21,12 +21,34 @@ def _scout(share: float, **changes: Any) -> dict[str, Any]:
 
 
 def _moves(share: float, **changes: Any) -> dict[str, Any]:
-    settings = {"name": "moves", "kind": "hopping", "screening": {"oversampling": 40}}
+    settings: dict[str, Any] = {"name": "moves", "kind": "hopping", "screening": {"oversampling": 40}}
     return merged({**settings, "share": share}, changes)
 
 
+NOTHING = {"oxygen_probability": 0.0, "relocation_probability": 0.0, "crossover_probability": 0.0}
+KINDS: dict[str, dict[str, Any]] = {
+    "displacement": {},
+    "cartesian": {"kind": "cartesian"},
+    "oxygen": {"oxygen_probability": 1.0},
+    "relocation": {"relocation_probability": 1.0},
+    "crossover": {"crossover_probability": 1.0},
+}
+"""Moves of one kind alone."""
+
+
+def _kind(name: str, share: float) -> dict[str, Any]:
+    return _moves(share, name=name, moves={**NOTHING, **KINDS[name]})
+
+
 LOOP: dict[str, Any] = {
-    "arms": [_gan(0.5), _moves(0.5)],
+    "arms": [
+        _gan(0.25),
+        _kind("oxygen", 0.2),
+        _kind("crossover", 0.3),
+        _kind("relocation", 0.15),
+        _kind("displacement", 0.1),
+    ],
+    "budget": {"earned": 0.7},
     "training": {"settings": {"steps": 300}},
 }
 """The whole loop: its first iterations are moves of what is known, and nothing is trained before."""
@@ -65,16 +87,6 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     },
 }
 """Changes of the loop, one switch each."""
-
-NOTHING = {"oxygen_probability": 0.0, "relocation_probability": 0.0, "crossover_probability": 0.0}
-KINDS: dict[str, dict[str, Any]] = {
-    "displacement": {},
-    "cartesian": {"kind": "cartesian"},
-    "oxygen": {"oxygen_probability": 1.0},
-    "relocation": {"relocation_probability": 1.0},
-    "crossover": {"crossover_probability": 1.0},
-}
-"""Moves of one kind alone."""
 
 IDEAS: dict[str, dict[str, Any]] = {
     "gan-from-random": {"arms": [_gan(0.5), _scout(0.5)]},

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from rich.console import Console
 
 from searcher.campaign import stages
+from searcher.campaign.arms.shares import plan
 from searcher.campaign.beginning.inheritance import inherit
 from searcher.campaign.beginning.preparation import prepare
 from searcher.campaign.campaign import Campaign
@@ -43,9 +44,9 @@ def run_campaign(campaign: Campaign, console: Console, after_iteration: AfterIte
         console.print(f"[bold]iteration {iteration}[/bold]")
         began = time.monotonic()
         snapshot = take_snapshot(campaign.ledger, iteration, campaign.line_of)
-        wanted = stages.plan(campaign, iteration)
-        sources = stages.learn_sources(campaign, problem, snapshot, wanted, console)
-        stages.search(campaign, problem, snapshot, sources, wanted, console)
+        plans = plan(campaign, iteration)
+        sources = stages.learn_sources(campaign, problem, snapshot, plans, console)
+        stages.search(campaign, problem, snapshot, sources, plans, console)
         stages.judge_iteration(campaign, problem, snapshot, console)
         if campaign.config.improve.due(iteration):
             stop_if_asked(campaign.stop)

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from searcher.campaign.arms.known import describe_known, known_to
 from searcher.campaign.arms.proposing import Source, learn
-from searcher.campaign.arms.waves import found_before, shares, wave
+from searcher.campaign.arms.shares import ArmPlan
+from searcher.campaign.arms.waves import found_before, wave
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.early_stopping import EARLY_REASONS, StopPlan, plan_stops
 from searcher.campaign.judging import judge
@@ -20,33 +21,13 @@ from searcher.campaign.stopping import stop_if_asked
 from searcher.campaign.storage.candidate import Gate, Verdict
 
 
-def plan(campaign: Campaign, iteration: int) -> dict[str, int]:
-    """How many relaxations each arm that takes part gets, so that force calls are shared as configured."""
-    recorded = campaign.ledger.stage(iteration, "plan")
-    if recorded is None:
-        recorded = {
-            arm: _relaxations(campaign, arm, share, iteration) for arm, share in shares(campaign, iteration).items()
-        }
-        with campaign.ledger.transaction():
-            campaign.ledger.finish_stage(iteration, "plan", recorded)
-    return {name: int(count) for name, count in recorded.items()}
-
-
-def _relaxations(campaign: Campaign, arm: str, share: float, iteration: int) -> int:
-    budget = campaign.config.budget
-    earlier = campaign.ledger.candidates(arm=arm, before=iteration, reached=Gate.SELECTED)
-    calls = [c.force_calls for c in earlier if c.force_calls]
-    mean = sum(calls) / len(calls) if calls else budget.expected_calls_per_relaxation
-    return max(1, round(share * budget.force_calls_per_iteration / mean))
-
-
 def learn_sources(
-    campaign: Campaign, problem: SurfaceProblem, snapshot: Snapshot, wanted: Mapping[str, int], console: Console
+    campaign: Campaign, problem: SurfaceProblem, snapshot: Snapshot, plans: Mapping[str, ArmPlan], console: Console
 ) -> dict[str, Source]:
     """What each arm that takes part proposes from; a generator trains."""
     if campaign.ledger.stage(snapshot.iteration, "relax") is not None:
         return {}
-    arms = [arm for arm in campaign.config.arms if arm.name in wanted]
+    arms = [arm for arm in campaign.config.arms if arm.name in plans]
     return {arm.name: learn(campaign, problem, snapshot, arm, console) for arm in arms}
 
 
@@ -55,15 +36,15 @@ def search(
     problem: SurfaceProblem,
     snapshot: Snapshot,
     sources: Mapping[str, Source],
-    wanted: Mapping[str, int],
+    plans: Mapping[str, ArmPlan],
     console: Console,
 ) -> None:
     """Propose and relax, wave by wave, until each arm's force calls are spent.
 
     Parameters
     ----------
-    wanted : mapping of str to int
-        By arm, what `plan` said.
+    plans : mapping of str to ArmPlan
+        By arm, what it gets.
 
     Raises
     ------
@@ -74,20 +55,20 @@ def search(
     if ledger.stage(iteration, "relax") is not None:
         return
     before = ledger.candidates(iteration=iteration, reached=Gate.SELECTED)
-    with counting(console, "relaxing", sum(wanted.values())) as advance:
+    with counting(console, "relaxing", sum(plan.relaxations for plan in plans.values())) as advance:
         advance(sum(c.finished or c.passed > Gate.SELECTED for c in before))
         for number in count():
             stop_if_asked(campaign.stop)
             known = found_before(campaign, snapshot, number)
-            chosen = wave(campaign, problem, known, sources, wanted, number)
+            chosen = wave(campaign, problem, known, sources, plans, number)
             if not chosen:
                 break
             stops = _stops(campaign, problem, known)
             waiting = [c for c in chosen if not c.finished and c.passed == Gate.SELECTED]
             relax_candidates(campaign, problem, waiting, advance, stops)
     with ledger.transaction():
-        ledger.finish_stage(iteration, "relax", {arm: _savings(campaign, iteration, arm) for arm in wanted})
-    for arm in wanted:
+        ledger.finish_stage(iteration, "relax", {arm: _savings(campaign, iteration, arm) for arm in plans})
+    for arm in plans:
         proposed, decoded, valid, relaxed = (
             len(ledger.candidates(iteration=iteration, arm=arm, reached=gate))
             for gate in (Gate.PROPOSED, Gate.DECODED, Gate.VALID, Gate.SELECTED)

@@ -19,6 +19,10 @@ class BudgetSection(Settings):
         default=True,
         description="calls that early stops leave over go to further proposals of the same arm and iteration",
     )
+    earned: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0,
+        description="part of the force calls that arms share by what they accepted per call lately, not as configured",
+    )
     wave: PositiveInt = Field(
         default=8,
         description="relaxations of all arms after which what they found decides what is relaxed next; not fewer "

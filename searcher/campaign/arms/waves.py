@@ -11,17 +11,12 @@ from searcher.campaign.arms.known import describe_known, known_to
 from searcher.campaign.arms.proposing import Source, draw_proposals
 from searcher.campaign.arms.ranking import learn_heights
 from searcher.campaign.arms.screening import oxygen_count, record_proposals, select
+from searcher.campaign.arms.shares import ArmPlan
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.snapshot import Snapshot, with_found
 from searcher.campaign.storage.candidate import Candidate, Gate
 from searcher.config import ArmSection
-
-
-def shares(campaign: Campaign, iteration: int) -> dict[str, float]:
-    """Of an iteration's force calls, by the arms that take part in it; together 1."""
-    active = {arm.name: arm.share for arm in campaign.config.arms if arm.first_iteration <= iteration}
-    return {arm: share / sum(active.values()) for arm, share in active.items()}
 
 
 def found_before(campaign: Campaign, snapshot: Snapshot, number: int) -> Snapshot:
@@ -35,7 +30,7 @@ def wave(
     problem: SurfaceProblem,
     known: Snapshot,
     sources: Mapping[str, Source],
-    wanted: Mapping[str, int],
+    plans: Mapping[str, ArmPlan],
     number: int,
 ) -> list[Candidate]:
     """The candidates that a wave relaxes, finished or not; none when no arm has calls left, or anything worth them.
@@ -46,15 +41,15 @@ def wave(
         Of the wave's beginning.
     sources : mapping of str to Source
         By arm.
-    wanted : mapping of str to int
-        By arm, relaxations of the length that was met so far which its share of the force calls pays.
+    plans : mapping of str to ArmPlan
+        By arm.
     """
     iteration, ledger = known.iteration, campaign.ledger
     if _recorded(campaign, iteration, number) is None:
         proposed, chosen = [], {}
         for arm in campaign.config.arms:
             if arm.name in sources:
-                candidates = _proposals(campaign, problem, known, arm, sources[arm.name], wanted[arm.name])
+                candidates = _proposals(campaign, problem, known, arm, sources[arm.name], plans[arm.name])
                 proposed += candidates
                 chosen[arm.name] = [c.id for c in candidates if c.passed == Gate.SELECTED]
         with ledger.transaction():
@@ -70,12 +65,12 @@ def _recorded(campaign: Campaign, iteration: int, number: int) -> list[str] | No
 
 
 def _proposals(
-    campaign: Campaign, problem: SurfaceProblem, known: Snapshot, arm: ArmSection, source: Source, wanted: int
+    campaign: Campaign, problem: SurfaceProblem, known: Snapshot, arm: ArmSection, source: Source, plan: ArmPlan
 ) -> list[Candidate]:
     """An arm's proposals for one wave, what is worth force calls selected, everything else finished."""
     earlier = campaign.ledger.candidates(iteration=known.iteration, arm=arm.name)
     relaxed = [c for c in earlier if c.passed >= Gate.SELECTED]
-    n_wanted = min(_size(campaign, known.iteration, arm.name), _affordable(campaign, known, arm.name, relaxed, wanted))
+    n_wanted = min(max(1, round(plan.share * campaign.config.budget.wave)), _affordable(campaign, relaxed, plan))
     if not n_wanted:
         return []
     own = known_to(known, arm.name, campaign.config.control_arms)
@@ -91,15 +86,11 @@ def _proposals(
     return select(campaign, problem, candidates, basins, n_wanted, arm.screening, kappa_min, surrogate, served)
 
 
-def _size(campaign: Campaign, iteration: int, arm: str) -> int:
-    return max(1, round(shares(campaign, iteration)[arm] * campaign.config.budget.wave))
-
-
-def _affordable(campaign: Campaign, known: Snapshot, arm: str, relaxed: list[Candidate], wanted: int) -> int:
+def _affordable(campaign: Campaign, relaxed: list[Candidate], plan: ArmPlan) -> int:
     """How many more relaxations, of the mean length so far, an arm's force calls pay."""
     budget = campaign.config.budget
     if not budget.spend_all or not relaxed:
-        return wanted - len(relaxed)
+        return plan.relaxations - len(relaxed)
     spent = sum(c.force_calls for c in relaxed)
-    left = shares(campaign, known.iteration)[arm] * budget.force_calls_per_iteration - spent
+    left = plan.share * budget.force_calls_per_iteration - spent
     return max(0, round(left * len(relaxed) / max(spent, len(relaxed))))

@@ -1,6 +1,8 @@
 """The order in which proposals are relaxed, and the waves in which their force calls are spent."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from threading import Event
 
@@ -9,9 +11,11 @@ import pytest
 from rich.console import Console
 
 from searcher.campaign.arms.ranking import Guess, in_order
+from searcher.campaign.arms.waves import found_before
 from searcher.campaign.campaign import open_campaign
 from searcher.campaign.early_stopping import EARLY_REASONS
 from searcher.campaign.loop import run_campaign
+from searcher.campaign.snapshot import take_snapshot
 from searcher.campaign.storage.candidate import Candidate, Gate
 from searcher.config import ScreeningSection
 from searcher.loading import load_config
@@ -91,27 +95,63 @@ def test_no_oxygen_count_has_its_turn_twice():
     assert [c.index for c in in_order(found, oxygen, {}, FRAME, alike, {8: 2})] == [0, 1, 2, 3]
 
 
+@contextmanager
+def finished(runs, *overrides):
+    config = load_config(SMALL, [f"runs={runs}", "execution.executor=inline", "budget.iterations=1", *overrides])
+    campaign = open_campaign(config, Event())
+    try:
+        run_campaign(campaign, Console(quiet=True), lambda campaign, iteration: None)
+        yield campaign
+    finally:
+        campaign.close()
+
+
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory):
-    runs = tmp_path_factory.mktemp("runs")
-    config = load_config(SMALL, [f"runs={runs}", "execution.executor=inline", "budget.iterations=1"])
-    campaign = open_campaign(config, Event())
-    run_campaign(campaign, Console(quiet=True), lambda campaign, iteration: None)
-    yield campaign
-    campaign.close()
+    with finished(tmp_path_factory.mktemp("runs")) as campaign:
+        yield campaign
+
+
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory):
+    """Moves alone, two relaxations a wave."""
+    arms = "arms=[{name: moves, kind: hopping, share: 1.0, screening: {oversampling: 20}}]"
+    with finished(tmp_path_factory.mktemp("moving"), arms, "budget.wave=2") as campaign:
+        yield campaign
 
 
 def test_waves_spend_the_calls_that_each_arm_may_spend(campaign):
     config = campaign.config
     for arm in config.arms:
-        relaxed = campaign.ledger.candidates(iteration=0, arm=arm.name, reached=Gate.SELECTED)
-        assert all(c.finished for c in campaign.ledger.candidates(iteration=0, arm=arm.name))
+        proposed = campaign.ledger.candidates(iteration=0, arm=arm.name)
+        assert proposed and all(c.finished for c in proposed)
+        assert [c.index for c in proposed] == list(range(len(proposed)))
+        relaxed = [c for c in proposed if c.passed >= Gate.SELECTED]
         spent, longest = sum(c.force_calls for c in relaxed), config.relaxation["max_calls"]
         budget = arm.share * config.budget.force_calls_per_iteration
-        ready = len(campaign.ledger.stage(0, f"order:{arm.name}")["ids"])
-        assert ready or arm.name != "random"
-        # a wave ends when less than half a relaxation is left, and may overrun by what its own lengths vary
-        assert len(relaxed) == ready or spent >= budget - longest
+        # an arm ends when less than half a relaxation is left, and may overrun by what the last wave's lengths vary
+        assert not relaxed or spent >= budget - longest
+        assert relaxed or arm.name != "random"
+
+
+def test_a_wave_knows_what_the_waves_before_it_found(moving):
+    ledger = moving.ledger
+    waves = list(takewhile(lambda wave: wave is not None, (ledger.stage(0, f"wave:{n}") for n in count())))
+    ids = [{name for chosen in wave.values() for name in chosen} for wave in waves]
+    assert len([wave for wave in ids if wave]) >= 3 and not ids[-1]
+    assert sum(map(len, ids)) == len(set().union(*ids)) == len(ledger.candidates(iteration=0, reached=Gate.SELECTED))
+    snapshot = take_snapshot(ledger, 0)
+    for number in range(len(waves)):
+        found = set().union(*ids[:number])
+        known = {k.id for k in found_before(moving, snapshot, number).known}
+        assert known - {k.id for k in snapshot.known} == {
+            name for name in found if ledger.candidate(name).passed >= Gate.VALID_RELAXED
+        }
+
+
+def test_a_later_wave_drops_what_leads_where_an_earlier_one_has_been(moving):
+    dropped = [c for c in moving.ledger.candidates(iteration=0) if c.reason == "known_basin"]
+    assert any(c.nearest.split("@")[0].startswith("000-") for c in dropped)
 
 
 def test_what_early_stops_saved_is_told(campaign):
