@@ -41,7 +41,8 @@ class Campaign:
 
 
 def campaign(earned: float) -> Campaign:
-    return Campaign(CampaignConfig.model_validate({"name": "shares", "arms": ARMS, "budget": {"earned": earned}}))
+    settings = {"name": "shares", "potential": {"gap": "ruo2"}, "arms": ARMS, "budget": {"earned": earned}}
+    return Campaign(CampaignConfig.model_validate(settings))
 
 
 def test_configured_shares_stand_while_nothing_was_tried():
@@ -59,8 +60,8 @@ def test_what_was_earned_follows_what_was_accepted_per_call():
     given = shares(searched, 1)
     assert given["crossed"] / given["moves"] == pytest.approx((8 + PRIOR) / (2 + PRIOR))
     assert given["control"] == pytest.approx(0.2) and sum(given.values()) == pytest.approx(1.0)
-    half = CampaignConfig.model_validate({"name": "shares", "arms": ARMS, "budget": {"earned": 0.5}})
-    assert shares(Campaign(half, searched.ledger), 1)["moves"] == pytest.approx((0.5 + given["moves"]) / 2)
+    half = Campaign(campaign(0.5).config, searched.ledger)
+    assert shares(half, 1)["moves"] == pytest.approx((0.5 + given["moves"]) / 2)
 
 
 def test_cheap_relaxations_earn_more():
