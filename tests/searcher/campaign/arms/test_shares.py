@@ -74,5 +74,6 @@ def test_cheap_relaxations_earn_more():
 def test_what_is_long_ago_is_forgotten():
     searched = campaign(1.0)
     searched.ledger.add(0, "moves", accepted=10, rejected=0)
+    searched.ledger.add(0, "crossed", accepted=0, rejected=10)
     assert shares(searched, RECENT)["moves"] > shares(searched, RECENT)["crossed"]
     assert shares(searched, RECENT + 1)["moves"] == shares(searched, RECENT + 1)["crossed"]
