@@ -68,14 +68,12 @@ class StoppingSection(Settings):
     """Which relaxations end before they have converged."""
 
     forming_o2: bool = Field(default=True, description="where an O2 molecule has formed and none is accepted")
-    known_minimum: bool = Field(
-        default=False, description="where a path leads into a known minimum, told by SOAP; saves little, see the docs"
-    )
+    known_minimum: bool = Field(default=True, description="where a path leads into a known minimum, told by SOAP")
     known_minimum_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=0.2, description="of `acceptance.kappa_min`: largest κ to the known minimum"
+        default=0.5, description="of `acceptance.kappa_min`: largest κ to the known minimum"
     )
-    known_minimum_every: PositiveInt = Field(default=3, description="force calls between two looks")
-    calm_force: PositiveFloat = Field(default=0.5, description="eV/Å; no look at larger forces")
+    known_minimum_every: PositiveInt = Field(default=1, description="force calls between two looks")
+    calm_force: PositiveFloat = Field(default=1.0, description="eV/Å; no look at larger forces")
     hopeless: bool = Field(default=True, description="where the energy can no longer reach the margin")
     hopeless_looks: tuple[tuple[PositiveInt, Annotated[float, Field(ge=0)]], ...] = Field(
         default=((10, 110.0), (20, 85.0), (40, 60.0), (60, 40.0)),
