@@ -41,15 +41,18 @@ conditioning:
 
 # Who proposes, and its share of the force calls. A control arm learns nothing from the others.
 arms:
-  - {{name: gan, kind: gan, share: 0.5}}
-  - {{name: scout, kind: random, share: 0.3, composition: uniform, metal: training, screening: {{oversampling: 250}}}}
+  - {{name: gan, kind: gan, share: 0.4, screening: {{oversampling: 100, reach: 1.4}}}}
+  - {{name: moves, kind: hopping, share: 0.5, screening: {{oversampling: 40}}}}
   - name: control
     kind: random
-    share: 0.2
+    share: 0.1
     feeds_training: false
     screening: {{oversampling: 250, known_basins: false}}
 
-budget: {{iterations: 20, force_calls_per_iteration: 6000}}
+budget:
+  iterations: 40
+  force_calls_per_iteration: 3000
+  earned: 0.7                   # of the calls go to the arms by what they accepted per call lately
 
 acceptance:
   kappa_min: 0.075              # novel above this SOAP distance from everything known

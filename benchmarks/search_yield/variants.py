@@ -36,18 +36,8 @@ KINDS: dict[str, dict[str, Any]] = {
 """Moves of one kind alone."""
 
 
-def _kind(name: str, share: float) -> dict[str, Any]:
-    return _moves(share, name=name, moves={**NOTHING, **KINDS[name]})
-
-
 LOOP: dict[str, Any] = {
-    "arms": [
-        _gan(0.25),
-        _kind("oxygen", 0.2),
-        _kind("crossover", 0.3),
-        _kind("relocation", 0.15),
-        _kind("displacement", 0.1),
-    ],
+    "arms": [_gan(0.4), _moves(0.6)],
     "budget": {"earned": 0.7},
     "training": {"settings": {"steps": 300}},
 }
@@ -77,6 +67,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "random-screened": _alone(_scout(1.0, name="random")),
     "gan-no-feedback": {"arms": [_gan(0.5, feeds_training=False), _moves(0.5)]},
     "gan-no-stopping": relaxing_to_the_end(LOOP),
+    "gan-shares-fixed": {"budget": {"earned": 0.0}},
+    "gan-one-wave": {"budget": {"wave": 1000}},
     "gan-unconditioned": {"conditioning": {"enabled": False}},
     "gan-control-20": {
         "arms": [
@@ -108,8 +100,8 @@ IDEAS: dict[str, dict[str, Any]] = {
         "training": {"learned": "novel"},
     },
     "gan-cartesian": {"arms": [_gan(0.5), _moves(0.5, moves={"kind": "cartesian"})]},
-    "moves-relocating": _alone(_moves(1.0, moves={"relocation_probability": 0.6})),
-    "moves-crossed": _alone(_moves(1.0, moves={"crossover_probability": 0.4})),
+    "moves-relocating": _alone(_moves(1.0, moves={**NOTHING, "relocation_probability": 0.6})),
+    "moves-uncrossed": _alone(_moves(1.0, moves={"crossover_probability": 0.0})),
     **{f"only-{kind}": _alone(_moves(1.0, moves={**NOTHING, **only})) for kind, only in KINDS.items()},
     "moves-from-low": _alone(_moves(1.0, moves={"reach_mev_per_A2": 5.0})),
     "moves-from-high": _alone(_moves(1.0, moves={"reach_mev_per_A2": 50.0})),

@@ -43,13 +43,13 @@ class MovesSection(Settings):
     ] = 0.25
     oxygen_probability: Annotated[
         float, Field(ge=0, le=1, description="how often an oxygen atom is inserted or removed instead")
-    ] = 0.25
+    ] = 0.3
     relocation_probability: Annotated[
         float, Field(ge=0, le=1, description="how often an oxygen atom is taken away and put elsewhere instead")
-    ] = 0.25
+    ] = 0.2
     crossover_probability: Annotated[
         float, Field(ge=0, le=1, description="how often half of the cell is taken from another termination instead")
-    ] = 0.0
+    ] = 0.35
     reach_mev_per_A2: Annotated[
         float,
         Field(gt=0, description="moves begin e times less often at a termination so much further above the envelope"),
