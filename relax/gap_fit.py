@@ -13,7 +13,7 @@ import subprocess
 import sysconfig
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from ase.io import write
 
 from relax.labelling import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY
+from relax.oxide import RUTHENIUM, carried_over
 from relax.pair_core import glue_xml
 
 CRYSTAL_TYPES = ("bulk", "metal")
@@ -96,6 +97,22 @@ class FitSettings:
     )
     force_error_share: float = 0.03
     seed: int = 1
+
+    @classmethod
+    def for_data(cls, data: Sequence[Atoms]) -> "FitSettings":
+        """The settings for the oxide of the metal that labelled frames hold.
+
+        Raises
+        ------
+        FitError
+            If they hold several metals.
+        """
+        metals = {symbol for atoms in data for symbol in atoms.symbols.species()} - {"O"}
+        if len(metals) > 1:
+            raise FitError(f"the frames hold the metals {sorted(metals)}; a potential is fitted to one oxide's")
+        metal, of_ruo2 = next(iter(metals), RUTHENIUM), cls()
+        n_sparse = {metal if symbol == RUTHENIUM else symbol: number for symbol, number in of_ruo2.n_sparse.items()}
+        return replace(of_ruo2, n_sparse=n_sparse, core_cutoffs=carried_over(of_ruo2.core_cutoffs, metal))
 
 
 def fit(data: Sequence[Atoms], settings: FitSettings, out: Path) -> Path:
