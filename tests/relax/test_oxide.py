@@ -8,8 +8,8 @@ from ase.neighborlist import neighbor_list
 from relax.checks import CheckLimits, overlapping
 from relax.gap_fit import FitError, FitSettings
 from relax.labelling import LabelLimits, too_close
-from relax.oxide import carried_over, length_ratio, metal_crystal, of_species, pair_name
 from relax.overlaps import push_apart
+from relax.oxide import carried_over, length_ratio, metal_crystal, of_species, pair_name
 
 LENGTHS = {"O-O": 1.6, "O-Ru": 1.45, "Ru-Ru": 2.2}
 
