@@ -45,7 +45,10 @@ def asked_oxide(
         RUO2.u if u is None else u,
         structure or metal_structure(chosen),
     )
-    crystal_of(oxide)
+    try:
+        crystal_of(oxide)
+    except InputError as error:
+        raise InputError(str(error).replace("material.", "--")) from None
     return oxide
 
 

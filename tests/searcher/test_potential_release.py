@@ -109,7 +109,7 @@ def test_a_check_needs_labelling_that_ended(tmp_path: Path) -> None:
     [
         (("Qq", None, None, None, None), "`--metal` is 'Qq'"),
         (("Ir", None, None, None, "diamond"), "`--metal-structure` is 'diamond' but must be one of hcp, fcc, bcc"),
-        (("Ir", 45.1, None, None, None), "is 45.1 but a rutile crystal has 3 < a < 7"),
+        (("Ir", 45.1, None, None, None), "`--a` is 45.1 but a rutile crystal has 3 < a < 7"),
     ],
 )
 def test_an_impossible_oxide_is_refused(options: tuple, complaint: str) -> None:
