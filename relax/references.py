@@ -160,7 +160,13 @@ def relaxed_crystal(atoms: Atoms, calculator: Calculator) -> Atoms:
     atoms.set_constraint(FixSymmetry(atoms))
     atoms.calc = calculator
     optimiser = BFGS(FrechetCellFilter(atoms), logfile=os.devnull)  # type: ignore[arg-type]
-    _converge(optimiser, f"crystal {atoms.get_chemical_formula()}")
+    try:
+        _converge(optimiser, f"crystal {atoms.get_chemical_formula()}")
+    except RuntimeError as error:  # steps of the cell beyond what its symmetry can be kept in
+        raise PotentialError(
+            f"the crystal {atoms.get_chemical_formula()} is far from what this potential makes of it ({error}); start "
+            "from lattice lengths nearer to its own"
+        ) from error
     return atoms
 
 

@@ -163,7 +163,7 @@ def diagram_of_runs(folders: Sequence[Path], delta_mu_range: tuple[float, float]
     StorageError
         If a folder holds no campaign.
     InputError
-        If nothing has a γ yet.
+        If nothing has a γ yet, or the campaigns are of different oxides.
     """
     members: list[Member] = []
     ranges, crystals = [], []
@@ -186,7 +186,10 @@ def diagram_of_runs(folders: Sequence[Path], delta_mu_range: tuple[float, float]
         raise InputError("these campaigns have no relaxed termination yet")
     members = _with_own_ids(members)
     known = [crystal for crystal in crystals if crystal is not None]
-    crystal = known[0] if len({one.metal for one in known}) == 1 else None
+    if len(metals := sorted({crystal.metal for crystal in known})) > 1:
+        oxides = " and ".join(f"{metal}O2" for metal in metals)
+        raise InputError(f"the campaigns are of {oxides}: surface energies of two oxides share no diagram")
+    crystal = known[0] if known else None
     if delta_mu_range is not None:
         return Diagram(members, delta_mu_range, "given", None, [], crystal)
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
