@@ -132,6 +132,8 @@ def export(
             symmetric=symmetric, kpoint_length=kpoint_length, at_temperature=extra,
         )
     )  # fmt: skip
+    if not (ids or chosen_terminations(run_folder, ledger, ids)):
+        note("nothing is accepted, so tables and files are empty; `--id` exports any relaxed candidate")
 
 
 def score(
