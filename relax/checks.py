@@ -13,6 +13,8 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from ase.neighborlist import neighbor_list
 
+from relax.oxide import of_species
+
 NOT_FINITE: Final = "not_finite"
 UNKNOWN_SPECIES: Final = "unknown_species"
 EMPTY: Final = "empty"
@@ -35,6 +37,7 @@ class CheckLimits:
     ----------
     overlap : mapping of str to float
         Shortest distance in Å per pair of symbols in alphabetical order, at which the potential is still repulsive.
+        Those of a metal that is not named are Ru's, by its covalent radius.
     overlap_otherwise : float
         The same for pairs that are not named.
     outside : float
@@ -97,12 +100,13 @@ def _cell_fault(atoms: Atoms, limits: CheckLimits) -> str | None:
 
 def overlapping(atoms: Atoms, limits: CheckLimits) -> bool:
     """Whether any pair is nearer than its overlap distance."""
-    reach = max([*limits.overlap.values(), limits.overlap_otherwise])
+    overlap = of_species(limits.overlap, atoms.symbols.species())
+    reach = max([*overlap.values(), limits.overlap_otherwise])
     first, second, distances = _near_pairs(atoms, reach)
     if not len(distances):
         return False
     lookup = np.full((119, 119), limits.overlap_otherwise)
-    for pair, distance in limits.overlap.items():
+    for pair, distance in overlap.items():
         one, two = (atomic_numbers[symbol] for symbol in pair.split("-"))
         lookup[one, two] = lookup[two, one] = distance
     return bool(np.any(distances < lookup[atoms.numbers[first], atoms.numbers[second]]))

@@ -10,11 +10,11 @@ import os
 import re
 import shutil
 import subprocess
-import sysconfig
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,8 @@ from ase.data import atomic_numbers, chemical_symbols
 from ase.io import write
 
 from relax.labelling import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY
+from relax.lifetime import end_with_parent
+from relax.oxide import RUTHENIUM, carried_over
 from relax.pair_core import glue_xml
 
 CRYSTAL_TYPES = ("bulk", "metal")
@@ -96,6 +98,22 @@ class FitSettings:
     )
     force_error_share: float = 0.03
     seed: int = 1
+
+    @classmethod
+    def for_data(cls, data: Sequence[Atoms]) -> "FitSettings":
+        """The settings for the oxide of the metal that labelled frames hold.
+
+        Raises
+        ------
+        FitError
+            If they hold several metals.
+        """
+        metals = {symbol for atoms in data for symbol in atoms.symbols.species()} - {"O"}
+        if len(metals) > 1:
+            raise FitError(f"the frames hold the metals {sorted(metals)}; a potential is fitted to one oxide's")
+        metal, of_ruo2 = next(iter(metals), RUTHENIUM), cls()
+        n_sparse = {metal if symbol == RUTHENIUM else symbol: number for symbol, number in of_ruo2.n_sparse.items()}
+        return replace(of_ruo2, n_sparse=n_sparse, core_cutoffs=carried_over(of_ruo2.core_cutoffs, metal))
 
 
 def fit(data: Sequence[Atoms], settings: FitSettings, out: Path) -> Path:
@@ -306,12 +324,25 @@ def _soap(settings: FitSettings, centre: int, species: Sequence[int]) -> str:
     )
 
 
-def _run_gap_fit(arguments: Sequence[str], folder: Path) -> None:
-    """Run `gap_fit` on one thread: more threads change the last bits of the fit."""
-    beside = Path(sysconfig.get_path("scripts")) / "gap_fit"
-    program = str(beside) if beside.exists() else shutil.which("gap_fit")
+def gap_fit_program() -> str:
+    """The program itself: the script of its name starts it as a process of its own, which outlives the script.
+
+    Raises
+    ------
+    FitError
+        If there is none.
+    """
+    package = find_spec("quippy")
+    beside = None if package is None or package.origin is None else Path(package.origin).with_name("gap_fit")
+    program = str(beside) if beside is not None and beside.exists() else shutil.which("gap_fit")
     if program is None:
         raise FitError("`gap_fit` was not found; it comes with the quippy-ase package")
+    return program
+
+
+def _run_gap_fit(arguments: Sequence[str], folder: Path) -> None:
+    """Run `gap_fit` on one thread: more threads change the last bits of the fit."""
+    program = gap_fit_program()
     with (folder / "log").open("w") as log:
         code = subprocess.run(
             [program, *arguments],
@@ -320,6 +351,7 @@ def _run_gap_fit(arguments: Sequence[str], folder: Path) -> None:
             stderr=subprocess.STDOUT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             check=False,
+            preexec_fn=end_with_parent,  # it takes minutes and gigabytes, and must not go on for nobody
         ).returncode
     if code or not (folder / "gap.xml").exists():
         last = (folder / "log").read_text(errors="replace").splitlines()[-3:]

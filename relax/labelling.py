@@ -35,6 +35,7 @@ from ase.neighborlist import neighbor_list
 from ase.optimize import FIRE
 from pebble import ProcessPool
 
+from relax.oxide import carried_over
 from relax.potential import PotentialError
 from relax.progress import shown
 
@@ -61,6 +62,12 @@ class LabelLimits:
     minimum_distances: Mapping[str, float] = field(default_factory=lambda: {"O-O": 0.9, "O-Ru": 1.3, "Ru-Ru": 1.9})
     dimer_distances: Mapping[str, float] = field(default_factory=lambda: {"O-O": 0.9, "O-Ru": 1.3, "Ru-Ru": 1.7})
     max_force: float = 30.0
+
+    @classmethod
+    def of_metal(cls, metal: str) -> "LabelLimits":
+        """The same for the oxide of another metal."""
+        of_ruo2 = cls()
+        return cls(carried_over(of_ruo2.minimum_distances, metal), carried_over(of_ruo2.dimer_distances, metal))
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,23 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from ase import Atoms
 
 from relax.dft_comparison import Distance
+from relax.oxide import RUTHENIUM, Oxide
 from relax.potential_figures import CROSSOVERS, PotentialFigures
+from relax.relaxation import RelaxationSettings
 
 MEANINGS: Mapping[str, str] = {
     "isolated_atom": "atomic reference energies",
-    "dimer": "O–O, Ru–O, Ru–Ru pairs from the repulsive wall outwards",
+    "dimer": "O–O, {metal}–O, {metal}–{metal} pairs from the repulsive wall outwards",
     "molecule": "O2 near its bond length",
-    "bulk": "RuO2, strained up to ±6 %, rattled, with vacancies, and dynamics at 300–2000 K",
-    "metal": "hcp Ru, strained and rattled",
-    "slab": "all terminations of five facets, rattled, with O and Ru added and removed, relaxing, and hot",
+    "bulk": "{metal}O2, strained up to ±6 %, rattled, with vacancies, and dynamics at 300–2000 K",
+    "metal": "{metal_structure} {metal}, strained and rattled",
+    "slab": "all terminations of five facets, rattled, with O and {metal} added and removed, relaxing, and hot",
     "insertion": "relaxation paths of random insertions above frozen slabs",
     "thermal": "the same slabs in (1×1), (2×1), (1×2) and c(2×2) at 300–800 K",
     "searched": "what searches relaxed and the paths to it, and what went wrong there",
@@ -24,7 +27,7 @@ MEANINGS: Mapping[str, str] = {
 LIMITS = """\
 ## What it must not be used for
 
-- Adsorbates, water, hydrogen, solvents: it knows Ru and O only.
+- Adsorbates, water, hydrogen, solvents: it knows {metal} and O only.
 - Molecular O2 and its reactions at the surface: the molecule is there as an energy reference, without spin.
 - Magnetism, charge, electronic structure: there is none in it.
 - Other oxides, or pressures and temperatures far from the data above.
@@ -34,7 +37,7 @@ DISTANCES: Mapping[str, str] = {
     "7net-mf-0": "The labeller's own forces differ from DFT (GPAW, PBE, plane waves 400 eV) by 0.58 eV/Å rms\n  on "
     "seven distorted bulk and slab cells, more than this potential differs from the labeller. "
 }
-"""What is known of labellers by the `model` that they were asked for"""
+"""What is known of labellers by the `model` that they were asked for, of RuO2"""
 
 
 def write_model_card(
@@ -58,33 +61,38 @@ def write_model_card(
     """
     labeller = figures.reference.labeller
     named = "a calculator that its figures do not name" if labeller is None else f"`{labeller}`"
-    distance = "" if labeller is None else DISTANCES.get(str(labeller.arguments.get("model")), "")
+    oxide = figures.reference.oxide
+    distance = ""
+    if labeller is not None and oxide.metal == RUTHENIUM:
+        distance = DISTANCES.get(str(labeller.arguments.get("model")), "")
     sections = [
-        "# A Gaussian approximation potential for rutile RuO2 and its surfaces",
+        f"# A Gaussian approximation potential for rutile {oxide.metal}O2 and its surfaces",
         f"Hash `{figures.potential_hash}`; {figures.megabytes:.1f} MB; {figures.milliseconds_per_atom:.1f} ms of one "
         f"core per atom and force call. Labelled by {named}; SOAP (`soap_turbo`), a pair term and a repulsive core.",
         _shortcomings(figures),
-        "## Against its labeller, DFT and experiment\n\n" + _physics_table(figures),
+        _physics(figures),
         "## Errors on held-out frames\n\nWhole paths and families are held out, so that no frame has a sibling in the "
         "fit. `surfaces` is `slab` and `insertion` together.\n\n" + _error_table(figures),
         "![parity](parity.png)",
         _robustness(figures),
         _uncertainty(figures),
         _dft(distances or {}),
-        "## Data\n\n" + _data_table(training, validation),
+        "## Data\n\n" + _data_table(training, validation, oxide),
         "## Made by\n\n```\nsearcher potential label\nsearcher potential fit\nsearcher potential check\n```\n\n"
         "`data/` holds the labelled frames, `settings.json` the settings and the seed. Equal data and settings give "
         "equal files with the same version of quippy-ase on one thread.",
-        LIMITS.format(distance=distance).rstrip(),
+        LIMITS.format(distance=distance, metal=oxide.metal).rstrip(),
     ]
     path.write_text("\n\n".join(section for section in sections if section) + "\n")
 
 
 def _robustness(figures: PotentialFigures) -> str:
+    metal, settings = figures.reference.oxide.metal, RelaxationSettings()
     lines = [
-        f"Of {figures.proposals} random insertions that the fit has not seen (24 frozen atoms, 4 Ru and 4–12 O strewn "
-        f"above them), {figures.survived} relaxed without an explosion, an overlap or an absurd force, "
-        f"{figures.converged} of them to 0.1 eV/Å within 200 force calls. Dimer curves repulsive from 0.8 Å: "
+        f"Of {figures.proposals} random insertions that the fit has not seen (a layer's {metal} and one to three times "
+        f"as many O strewn above a frozen slab of (110)), {figures.survived} relaxed without an explosion, an overlap "
+        f"or an absurd force, {figures.converged} of them to {settings.fmax:g} eV/Å within {settings.max_calls} force "
+        "calls. Dimer curves repulsive from 0.8 Å: "
         + ", ".join(f"{pair} {'yes' if ok else 'NO'}" for pair, ok in figures.repulsive.items())
         + "."
     ]
@@ -143,15 +151,24 @@ LITERATURE: Mapping[str, str] = {
 """PBE; Kim et al., Surf. Sci. 483, 179 (2001) and later work"""
 
 
-def _physics_table(figures: PotentialFigures) -> str:
+def _physics(figures: PotentialFigures) -> str:
+    """Beside literature and experiment where these are known, of RuO2 alone."""
+    of_ruo2 = figures.reference.oxide.metal == RUTHENIUM
+    title = "## Against its labeller, DFT and experiment" if of_ruo2 else "## Against its labeller"
+    head = ("", "this potential", "labeller", "PBE, literature", "experiment")
+    shown = len(head) if of_ruo2 else head.index("labeller") + 1
+    return f"{title}\n\n" + _table(head[:shown], [row[:shown] for row in _physics_rows(figures)])
+
+
+def _physics_rows(figures: PotentialFigures) -> list[tuple[str, ...]]:
     own, reference = figures.surfaces, figures.reference
     crystals = [
         ("a / Å", "a", "{:.3f}", "4.523", "4.497"),
         ("c / Å", "c", "{:.3f}", "3.120", "3.105"),
         ("u", "u", "{:.4f}", "0.3057", "0.3053"),
-        ("formation energy, eV per RuO2", "formation_enthalpy", "{:.2f}", "–", "−3.14"),
+        (f"formation energy, eV per {reference.oxide.metal}O2", "formation_enthalpy", "{:.2f}", "–", "−3.14"),
     ]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             name,
             style.format(getattr(own.references, field)),
@@ -178,7 +195,7 @@ def _physics_table(figures: PotentialFigures) -> str:
         row = f"crossover {one} to {two}"
         shift, other_shift = (f"{side.facets['110'].crossover(one, two):.2f}" for side in (own, reference))
         rows.append((f"{row} of (110), eV", shift, other_shift, LITERATURE[row], "–"))
-    return _table(("", "this potential", "labeller", "PBE, literature", "experiment"), rows)
+    return rows
 
 
 def _error_table(figures: PotentialFigures) -> str:
@@ -189,9 +206,10 @@ def _error_table(figures: PotentialFigures) -> str:
     return _table(("frames", "number", "energy, meV/atom", "force component, eV/Å"), rows)
 
 
-def _data_table(training: Sequence[Atoms], validation: Sequence[Atoms]) -> str:
+def _data_table(training: Sequence[Atoms], validation: Sequence[Atoms], oxide: Oxide) -> str:
     fitted, held = (Counter(str(a.info["config_type"]) for a in frames) for frames in (training, validation))
-    rows = [(kind, MEANINGS.get(kind, ""), str(fitted[kind]), str(held[kind])) for kind in sorted(fitted | held)]
+    meant = {kind: text.format(**asdict(oxide)) for kind, text in MEANINGS.items()}
+    rows = [(kind, meant.get(kind, ""), str(fitted[kind]), str(held[kind])) for kind in sorted(fitted | held)]
     rows.append(("together", "", str(len(training)), str(len(validation))))
     return _table(("config_type", "what", "fitted", "held out"), rows)
 

@@ -8,6 +8,8 @@ from ase.constraints import FixAtoms
 from ase.data import atomic_numbers
 from ase.neighborlist import neighbor_list
 
+from relax.oxide import of_species
+
 
 def push_apart(atoms: Atoms, distances: Mapping[str, float], sweeps: int = 60) -> None:
     """Move free atoms out of each other's way, in place and without a force call.
@@ -19,14 +21,14 @@ def push_apart(atoms: Atoms, distances: Mapping[str, float], sweeps: int = 60) -
     ----------
     atoms : ase.Atoms
     distances : mapping of str to float
-        Least distances in Å per pair of symbols.
+        Least distances in Å per pair of symbols; those of a metal that is not named are Ru's, by its covalent radius.
     """
     if not distances:
         return
     free = np.ones(len(atoms), dtype=bool)
     free[frozen_indices(atoms)] = False
     floors = np.zeros((119, 119))
-    for pair, distance in distances.items():
+    for pair, distance in of_species(distances, atoms.symbols.species()).items():
         one, two = (atomic_numbers[symbol] for symbol in pair.split("-"))
         floors[one, two] = floors[two, one] = distance
     for _ in range(sweeps):

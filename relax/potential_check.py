@@ -11,6 +11,7 @@ from relax.calibration import LEAST_FRAMES, Calibration, calibrate
 from relax.checks import check_output
 from relax.dynamics_check import hot_slab
 from relax.labelling import ENERGY_KEY, FORCES_KEY
+from relax.oxide import carried_over
 from relax.potential import CountingCalculator, PotentialSpec, build_calculator, potential_hash, sparse_files
 from relax.potential_figures import FACET_IN_FAMILY, SURFACE_TYPES, THERMAL, Parity, PotentialFigures
 from relax.progress import shown, tell
@@ -22,8 +23,8 @@ TIMED_ATOMS = 18
 """Frames with fewer atoms say nothing of the cost per atom."""
 CURVE_START = 0.8
 """Å: from here to `CURVE_ENDS` the dimer curves must rise towards shorter distances."""
-CURVE_ENDS = {("O", "O"): 1.1, ("O", "Ru"): 1.5, ("Ru", "Ru"): 1.6}
-"""Å, below each reference curve's minimum (1.21, 1.60 and 1.9 Å)"""
+CURVE_ENDS = {"O-O": 1.1, "O-Ru": 1.5, "Ru-Ru": 1.6}
+"""Å, of RuO2, below each reference curve's minimum (1.21, 1.60 and 1.9 Å)"""
 
 
 def check(
@@ -59,9 +60,12 @@ def check(
     calculator = build_calculator(spec)
     parity = _parity(calculator, validation_data, spec.kind == "gap")
     energy_rmse, force_rmse, frames = _errors(parity)
+    oxide = labeller_reference.oxide
     results = [relax(a, calculator, RelaxationSettings()) for a in shown(proposals, "clumsy proposals")]
     faults = [r.reason for r in results if r.reason not in (None, "max_calls")]
-    surfaces = surface_figures(calculator, potential_hash(spec), bulk_atoms, slabs_for, labeller_reference)
+    surfaces = surface_figures(
+        calculator, potential_hash(spec), bulk_atoms, slabs_for, labeller_reference, oxide.metal_structure
+    )
     if hot is not None:
         tell(f"a slab at {HOT_K:g} K for {HOT_PS:g} ps …")
     return PotentialFigures(
@@ -72,7 +76,9 @@ def check(
         parity=parity,
         surfaces=surfaces,
         reference=labeller_reference,
-        repulsive={"-".join(pair): _repulsive(calculator, pair, end) for pair, end in CURVE_ENDS.items()},
+        repulsive={
+            pair: _repulsive(calculator, pair, end) for pair, end in carried_over(CURVE_ENDS, oxide.metal).items()
+        },
         milliseconds_per_atom=_cost(calculator, validation_data),
         megabytes=potential_size(spec) / 1e6,
         survived=len(results) - len(faults),
@@ -142,10 +148,10 @@ def _rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(values**2)))
 
 
-def _repulsive(calculator: CountingCalculator, pair: tuple[str, str], end: float) -> bool:
+def _repulsive(calculator: CountingCalculator, pair: str, end: float) -> bool:
     """Whether two atoms push each other apart at every distance between 0.8 Å and `end`."""
     for distance in np.arange(CURVE_START, end + 1e-9, 0.02):
-        dimer = Atoms(list(pair), positions=[[4, 7, 7], [4 + distance, 7, 7]], cell=[14.0, 14.5, 15.0], pbc=True)
+        dimer = Atoms(pair.split("-"), positions=[[4, 7, 7], [4 + distance, 7, 7]], cell=[14.0, 14.5, 15.0], pbc=True)
         dimer.calc = calculator
         forces = dimer.get_forces()
         if check_output(dimer.get_potential_energy(), np.zeros((2, 3))) is not None or not forces[1, 0] > 0:

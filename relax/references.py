@@ -12,12 +12,12 @@ from typing import Final, Literal
 
 import numpy as np
 from ase import Atoms
-from ase.build import bulk as ase_bulk
 from ase.calculators.calculator import Calculator
 from ase.constraints import FixSymmetry
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 
+from relax.oxide import metal_crystal
 from relax.potential import PotentialError, PotentialSpec, build_calculator, potential_hash
 
 FORMATION_ENTHALPY_RUO2: Final = -3.141
@@ -133,7 +133,7 @@ def measure_references(
     crystal = relaxed_crystal(bulk_atoms, calculator)
     oxygen = int(np.flatnonzero(crystal.get_chemical_symbols() == np.array("O"))[0])
     fraction = (crystal.get_scaled_positions() - crystal.get_scaled_positions()[0])[oxygen, 0] % 1.0
-    element = relaxed_crystal(ase_bulk(metal, metal_lattice), calculator)
+    element = relaxed_crystal(metal_crystal(metal, metal_lattice), calculator)
     molecule = Atoms("O2", positions=[[6, 7, 7], [7.23, 7, 7]], cell=[14.0, 14.5, 15.0], pbc=True)
     molecule.calc = calculator
     _converge(BFGS(molecule, logfile=os.devnull), "O2 molecule")
@@ -160,7 +160,13 @@ def relaxed_crystal(atoms: Atoms, calculator: Calculator) -> Atoms:
     atoms.set_constraint(FixSymmetry(atoms))
     atoms.calc = calculator
     optimiser = BFGS(FrechetCellFilter(atoms), logfile=os.devnull)  # type: ignore[arg-type]
-    _converge(optimiser, f"crystal {atoms.get_chemical_formula()}")
+    try:
+        _converge(optimiser, f"crystal {atoms.get_chemical_formula()}")
+    except RuntimeError as error:  # steps of the cell beyond what its symmetry can be kept in
+        raise PotentialError(
+            f"the crystal {atoms.get_chemical_formula()} is far from what this potential makes of it ({error}); start "
+            "from lattice lengths nearer to its own"
+        ) from error
     return atoms
 
 

@@ -13,6 +13,7 @@ from ase.calculators.calculator import Calculator
 from ase.data import atomic_numbers
 from ase.optimize import LBFGS
 
+from relax.oxide import RUO2, Oxide
 from relax.potential import PotentialError
 from relax.progress import shown
 from relax.references import References, measure_references
@@ -85,11 +86,14 @@ class SurfaceFigures:
     facets : mapping of str to FacetFigures
     labeller : Labeller or None
         Whose figures they are, if they are a labeller's; None in files that older versions wrote.
+    oxide : Oxide
+        What they are of; RuO2 in files that older versions wrote.
     """
 
     references: References
     facets: Mapping[str, FacetFigures]
     labeller: Labeller | None = None
+    oxide: Oxide = RUO2
 
 
 def write_surface_figures(figures: SurfaceFigures, path: Path) -> None:
@@ -111,7 +115,8 @@ def read_surface_figures(path: Path) -> SurfaceFigures:
         values = json.loads(path.read_text())
         facets = {facet: FacetFigures(**figures) for facet, figures in values["facets"].items()}
         labeller = Labeller(**values["labeller"]) if values.get("labeller") else None
-        return SurfaceFigures(References(**values["references"]), facets, labeller)
+        oxide = Oxide(**values["oxide"]) if "oxide" in values else RUO2
+        return SurfaceFigures(References(**values["references"]), facets, labeller, oxide)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise PotentialError(f"`{path}` holds no surface figures ({error})") from error
 
@@ -122,6 +127,7 @@ def surface_figures(
     bulk_atoms: Atoms,
     slabs_for: SlabsForLattice,
     beside: SurfaceFigures | None = None,
+    metal_structure: str = "hcp",
 ) -> SurfaceFigures:
     """Relax crystal, molecule, metal, and symmetric slabs cut from the potential's own crystal.
 
@@ -134,13 +140,15 @@ def surface_figures(
     slabs_for : SlabsForLattice
     beside : SurfaceFigures, optional
         Of the potential that this one is compared with: relaxations begin at its minima.
+    metal_structure : str
+        Crystal of the pure metal.
 
     Raises
     ------
     PotentialError
         If crystal, molecule or metal do not relax, or `beside` was measured of other slabs.
     """
-    references = measure_references(calculator, digest, bulk_atoms)
+    references = measure_references(calculator, digest, bulk_atoms, metal_structure)
     metal = atomic_numbers[bulk_atoms.get_chemical_symbols()[0]]
     slabs = slabs_for(references.a, references.c, references.u)
     facets = {}

@@ -6,13 +6,13 @@ labelled frames (`frames.extxyz.xz`) and the labeller's own surface figures (`la
 
 import math
 import shutil
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -20,8 +20,8 @@ from ase import Atoms
 from relax.dft_comparison import Distance, distance_from_dft, distance_of_labels
 from relax.gap_fit import FitSettings, fit, hold_out
 from relax.labelling import (
+    LabelLimits,
     LabelReport,
-    build_from_import_path,
     label,
     read_data,
     read_labels,
@@ -29,6 +29,7 @@ from relax.labelling import (
     write_data,
 )
 from relax.model_card import write_model_card
+from relax.oxide import Oxide
 from relax.potential import gap_spec, potential_hash
 from relax.potential_check import check
 from relax.potential_figures import SURFACE_TYPES, PotentialFigures
@@ -36,69 +37,73 @@ from relax.surface_figures import (
     Labeller,
     SlabsForLattice,
     read_surface_figures,
-    surface_figures,
     write_surface_figures,
 )
 from relax.worker import evaluate_task, plain_arrays
 from searcher.errors import InputError
+from searcher.labelled_oxide import LABELLER_FILE, crystal_of, oxide_of_labels, recorded_oxide
 from searcher.results.potential_plots import parity, uncertainty
 from searcher.structures.crystal import Crystal, orient
 from searcher.structures.distorted_slabs import random_insertion
-from searcher.structures.faces import faces_of_lattice, kept_figures, known_faces, known_faces_of_lattice
+from searcher.structures.faces import (
+    faces_of_lattice,
+    kept_figures,
+    known_faces,
+    known_faces_of_lattice,
+    labeller_faces,
+)
 from searcher.structures.potential_round import RoundSizes, build_round
 from searcher.structures.potential_set import SetSizes, build_potential_set
 from searcher.structures.reference_cells import small_cells
 
-LABELLER_CRYSTAL = Crystal("Ru", a=4.548, c=3.137, u=0.3056)
-"""RuO2 as SevenNet 7net-MF-0 (PBE channel) relaxes it."""
 PROPOSAL_SEED = 2024
 N_PROPOSALS = 12
 HELD_CELLS = "dft-held"
 """Begins the families of DFT cells that nothing is ever fitted to"""
-LABELLER_FILE = "labeller.json"
 
 Sizes = TypeVar("Sizes", SetSizes, RoundSizes)
 
 
 def label_potential_set(
     seed: int,
-    import_path: str,
-    arguments: Mapping[str, Any],
+    labeller: Labeller,
     out: Path,
     processes: int = 2,
     share: float = 1.0,
-    crystal: Crystal = LABELLER_CRYSTAL,
+    asked: Oxide | None = None,
 ) -> LabelReport:
     """Build the structure set and label it, and write the labeller's surface figures to `labeller.json` beside `out`.
 
-    Interrupted, the same call goes on where it stopped; with a larger `share` it labels what is missing.
+    The structures stand on the lattice that the labeller gives the oxide. Interrupted, the same call goes on where it
+    stopped; with a larger `share` it labels what is missing.
 
     Parameters
     ----------
     seed : int
-    import_path, arguments
-        The labeller, as for `relax.labelling.label`.
+    labeller : Labeller
     out : pathlib.Path
         File of labels, one line per task.
     processes : int
     share : float
         Of every kind of structure, above 0 and at most 1; atoms and dimers are always whole. Below 1 the labeller's
         surface figures are those of (110) only.
-    crystal : Crystal
+    asked : Oxide, optional
+        Where its relaxation by the labeller starts; by default what was labelled beside `out` before, else RuO2.
 
     Raises
     ------
     InputError
-        If `share` is out of range, or another labeller's figures lie beside `out`.
+        If `share` is out of range, or another labeller's or oxide's figures lie beside `out`.
     PotentialError
         If the labeller cannot be made.
     """
-    kept_figures(out.with_name(LABELLER_FILE), Labeller(import_path, arguments))
-    tasks = build_potential_set(seed, crystal, part_of(SetSizes(), share))
-    report = label(tasks, import_path, arguments, out, processes)
-    every = partial(known_faces_of_lattice, crystal.metal)
-    slabs_for = every if share == 1.0 else partial(faces_of_lattice, crystal.metal, "110")
-    _measure_labeller(import_path, arguments, crystal, slabs_for, out.with_name(LABELLER_FILE))
+    sizes = part_of(SetSizes(), share)
+    oxide = oxide_of_labels(out, labeller, asked)
+    tasks = build_potential_set(seed, crystal_of(oxide), sizes, oxide.metal_structure)
+    report = label(tasks, labeller.import_path, labeller.arguments, out, processes, LabelLimits.of_metal(oxide.metal))
+    every = partial(known_faces_of_lattice, oxide.metal)
+    slabs_for = every if share == 1.0 else partial(faces_of_lattice, oxide.metal, "110")
+    _measure_labeller(labeller, oxide, slabs_for, out.with_name(LABELLER_FILE))
     return report
 
 
@@ -115,29 +120,23 @@ def part_of(sizes: Sizes, share: float) -> Sizes:
     return replace(sizes, **{kind: math.ceil(share * count) for kind, count in vars(sizes).items()})
 
 
-def _measure_labeller(
-    import_path: str, arguments: Mapping[str, Any], crystal: Crystal, slabs_for: SlabsForLattice, path: Path
-) -> None:
+def _measure_labeller(labeller: Labeller, oxide: Oxide, slabs_for: SlabsForLattice, path: Path) -> None:
     """Write what the labeller says of faces, unless `path` has it of all of these facets."""
-    labeller = Labeller(import_path, arguments)
     kept = kept_figures(path, labeller)
-    if kept is not None and slabs_for(crystal.a, crystal.c, crystal.u).keys() <= kept.facets.keys():
+    if kept is not None and slabs_for(oxide.a, oxide.c, oxide.u).keys() <= kept.facets.keys():
         return
-    calculator = build_from_import_path(import_path, arguments)
-    figures = surface_figures(calculator, import_path, crystal.bulk(), slabs_for)
-    write_surface_figures(replace(figures, labeller=labeller), path)
+    write_surface_figures(labeller_faces(labeller, oxide, slabs_for), path)
 
 
 def label_walks(
     seed: int,
     name: str,
     walker: Path,
-    import_path: str,
-    arguments: Mapping[str, Any],
+    labeller: Labeller,
     out: Path,
     processes: int = 2,
     share: float = 1.0,
-    crystal: Crystal = LABELLER_CRYSTAL,
+    asked: Oxide | None = None,
 ) -> LabelReport:
     """Label what a potential meets on its own walks through slabs of every facet: one round of its improvement.
 
@@ -148,37 +147,51 @@ def label_walks(
     name : str
         Of the round; begins every family's name.
     walker : pathlib.Path
-        XML file of the GAP that walks.
+        XML file of the GAP that walks; it knows the oxide, if it lies where `fit_potential_set` left it.
     share : float
         Of every kind of walk, above 0 and at most 1.
+    asked : Oxide, optional
+        For a walker beside which no oxide is recorded.
 
     Raises
     ------
     InputError
-        If `share` is out of range, or another labeller's figures lie beside `out`.
+        If `share` is out of range, or another labeller's or oxide's figures lie beside `out`.
     """
-    kept_figures(out.with_name(LABELLER_FILE), Labeller(import_path, arguments))
+    beside, of_walker = out.with_name(LABELLER_FILE), walker.parent / "data" / LABELLER_FILE
+    kept_figures(beside, labeller)
+    oxide = recorded_oxide([of_walker, beside], asked)
+    recorded_oxide([beside], oxide)
+    limits = LabelLimits.of_metal(oxide.metal)
     walks = out.with_suffix(".walks.jsonl")
-    tasks = build_round(seed, crystal, name, part_of(RoundSizes(), share))
+    tasks = build_round(seed, crystal_of(oxide), name, part_of(RoundSizes(), share))
     gap = {"path": str(walker), "digest": potential_hash(gap_spec(walker))}
-    label(tasks, "relax.potential:gap_calculator", gap, walks, processes)
-    return label([single_task(frame) for frame in read_labels(walks)], import_path, arguments, out, processes)
+    label(tasks, "relax.potential:gap_calculator", gap, walks, processes, limits)
+    met = [single_task(frame) for frame in read_labels(walks)]
+    return label(met, labeller.import_path, labeller.arguments, out, processes, limits)
 
 
 def label_small_cells(
     seed: int,
     name: str,
     count: int,
-    import_path: str,
-    arguments: Mapping[str, Any],
+    labeller: Labeller,
     out: Path,
     processes: int = 1,
     retry_failed: bool = False,
-    crystal: Crystal = LABELLER_CRYSTAL,
+    asked: Oxide | None = None,
 ) -> LabelReport:
-    """Label cells of 10–14 atoms, of which density functional theory can afford many."""
-    cells = small_cells(seed, crystal, count, name)
-    return label(cells, import_path, arguments, out, processes, retry_failed=retry_failed)
+    """Label cells of 10–14 atoms, of which density functional theory can afford many; on the lattice as asked for.
+
+    Parameters
+    ----------
+    asked : Oxide, optional
+        By default what was labelled beside `out` before, else RuO2.
+    """
+    oxide = recorded_oxide([out.with_name(LABELLER_FILE)], asked)
+    cells = small_cells(seed, crystal_of(oxide), count, name)
+    limits = LabelLimits.of_metal(oxide.metal)
+    return label(cells, labeller.import_path, labeller.arguments, out, processes, limits, retry_failed)
 
 
 def fit_potential_set(labels: Sequence[Path], out: Path, settings: FitSettings | None = None) -> Path:
@@ -193,6 +206,7 @@ def fit_potential_set(labels: Sequence[Path], out: Path, settings: FitSettings |
     out : pathlib.Path
         The potential's folder.
     settings : FitSettings, optional
+        By default those for the metal that the frames hold.
 
     Returns
     -------
@@ -209,6 +223,7 @@ def fit_potential_set(labels: Sequence[Path], out: Path, settings: FitSettings |
         raise InputError(
             f"`{', '.join(map(str, labels))}` holds no labelled frames; `searcher potential label` makes them"
         )
+    settings = settings or FitSettings.for_data(frames)
     figures = _labeller_beside(labels)
     data = out / "data"
     data.mkdir(parents=True, exist_ok=True)
@@ -217,7 +232,7 @@ def fit_potential_set(labels: Sequence[Path], out: Path, settings: FitSettings |
     if figures is not None and figures.resolve() != (data / LABELLER_FILE).resolve():
         shutil.copyfile(figures, data / LABELLER_FILE)
     training, _ = hold_out(read_data(kept))  # as kept, so that a fit to the kept frames gives equal files
-    return fit(training, settings or FitSettings(), out)
+    return fit(training, settings, out)
 
 
 def _labeller_beside(labels: Sequence[Path]) -> Path | None:
@@ -230,8 +245,10 @@ def _labeller_beside(labels: Sequence[Path]) -> Path | None:
     return found[0] if found else None
 
 
-def check_potential_set(folder: Path, crystal: Crystal = LABELLER_CRYSTAL) -> PotentialFigures:
+def check_potential_set(folder: Path) -> PotentialFigures:
     """Measure a potential against the frames held out and its labeller, and write its `MODEL_CARD.md`.
+
+    Its oxide is the one that the labeller's figures name.
 
     Parameters
     ----------
@@ -252,6 +269,12 @@ def check_potential_set(folder: Path, crystal: Crystal = LABELLER_CRYSTAL) -> Po
             f"`{frames}` has {len(training)} frames, too few to hold a family out: label a larger `--share`"
         )
     reference = read_surface_figures(folder / "data" / LABELLER_FILE)
+    if not reference.facets:
+        raise InputError(
+            f"`{folder / 'data' / LABELLER_FILE}` has no surface energies, so labelling had not ended when this was "
+            "fitted: give the same `searcher potential label` again, then fit"
+        )
+    crystal = crystal_of(reference.oxide)
     arguments = (gap_spec(folder / "gap.xml"), validation, reference, crystal.bulk())
     found = reference.references
     like = crystal.with_lattice(found.a, found.c, found.u)

@@ -41,19 +41,34 @@ def label(
         float, typer.Option(help="Of `set` and `walks`, above 0 and at most 1; a larger one later goes on from there.")
     ] = 1.0,
     retry_failed: Annotated[bool, typer.Option(help="Take up again what the calculator failed at.")] = False,
+    metal: Annotated[
+        str | None,
+        typer.Option(help="Of the oxide; by default what was labelled in the folder before, or else Ru."),
+    ] = None,
+    a: Annotated[
+        float | None,
+        typer.Option(help="Å: the labeller's relaxation of the oxide starts here; by default at RuO2's."),
+    ] = None,
+    c: Annotated[float | None, typer.Option(help="Å, likewise.")] = None,
+    u: Annotated[float | None, typer.Option(help="Internal coordinate of oxygen, likewise.")] = None,
+    metal_structure: Annotated[
+        str | None, typer.Option(help="Crystal of the pure metal: hcp, fcc or bcc; by default as ASE's table has it.")
+    ] = None,
 ) -> None:
     """Label a potential's structures with a reference calculator; interrupted, the same call goes on."""
+    from relax.surface_figures import Labeller
+    from searcher.labelled_oxide import asked_oxide
     from searcher.potential_release import label_potential_set, label_small_cells, label_walks
 
-    keywords = _keywords(arguments)
+    labeller, oxide = Labeller(calculator, _keywords(arguments)), asked_oxide(metal, a, c, u, metal_structure)
     if structures == "set":
-        report = label_potential_set(seed, calculator, keywords, out, processes, share)
+        report = label_potential_set(seed, labeller, out, processes, share, oxide)
     elif structures == "small-cells":
-        report = label_small_cells(seed, name, count, calculator, keywords, out, processes, retry_failed)
+        report = label_small_cells(seed, name, count, labeller, out, processes, retry_failed, oxide)
     elif walker is None:
         raise InputError("`--structures walks` needs `--walker`, the XML file of the GAP that walks")
     else:
-        report = label_walks(seed, name, walker, calculator, keywords, out, processes, share)
+        report = label_walks(seed, name, walker, labeller, out, processes, share, oxide)
     left_out = ", ".join(f"{number} ({reason})" for reason, number in sorted(report.skipped.items())) or "none"
     print(
         f"{out}: {report.labelled} structures labelled now, {report.known} before; "

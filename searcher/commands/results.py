@@ -132,6 +132,8 @@ def export(
             symmetric=symmetric, kpoint_length=kpoint_length, at_temperature=extra,
         )
     )  # fmt: skip
+    if not (ids or chosen_terminations(run_folder, ledger, ids)):
+        note("nothing is accepted, so tables and files are empty; `--id` exports any relaxed candidate")
 
 
 def score(
@@ -317,12 +319,13 @@ def _all_folders(sources: list[Path]) -> bool:
 
 def _wulff(found: "Diagram", delta_mu_o: float) -> dict[str, Any]:
     from searcher.evaluation.wulff import wulff_shape
-    from searcher.structures.crystal import Crystal
 
     unknown = [member.id for member in found.members if member.facet is None]
     if unknown:
         raise InputError(f"`--wulff` needs a facet for `{unknown[0]}`: name it with `--facet` or in the file")
-    return wulff_shape(found.facets(), delta_mu_o, Crystal())
+    if found.crystal is None:
+        raise InputError("`--wulff` needs the lattice of one oxide, and the structures do not tell it")
+    return wulff_shape(found.facets(), delta_mu_o, found.crystal)
 
 
 def _check_facet(facet: str | None) -> None:

@@ -9,6 +9,7 @@ from ase import Atoms
 from rich.console import Console
 from rich.table import Table
 
+from relax.oxide import RUTHENIUM
 from searcher.campaign.storage.candidate import Verdict
 from searcher.campaign.storage.ledger import Ledger
 from searcher.errors import InputError
@@ -25,6 +26,7 @@ from searcher.scoring.thermodynamics import (
     lower_envelope,
     temperature_at,
 )
+from searcher.structures.crystal import Crystal
 from searcher.structures.slabs import file_structures
 
 MEV = 1000.0
@@ -57,6 +59,8 @@ class Diagram:
         None where every γ was recorded.
     notes : list of str
         What a reader must know.
+    crystal : Crystal or None
+        On whose lattice the facets stand, where it is known.
     """
 
     members: list[Member]
@@ -64,6 +68,7 @@ class Diagram:
     range_source: str
     references: EnergyReferences | None
     notes: list[str]
+    crystal: Crystal | None = None
 
     def facets(self) -> dict[str, dict[str, Line]]:
         """Lines by id, by facet."""
@@ -131,7 +136,7 @@ def diagram_of_files(
         chosen, source = delta_mu_range, "given"
     elif kept and kept[0].formation_energy is not None and kept[0].formation_energy < 0:
         chosen, source = delta_mu_o_range(kept[0].formation_energy), "formation energy"
-    return Diagram(members, chosen, source, kept[0] if kept else None, notes)
+    return Diagram(members, chosen, source, kept[0] if kept else None, notes, energies.crystal(slabs))
 
 
 def delta_mu_o_range_of(ledger: Ledger) -> tuple[float, float]:
@@ -139,6 +144,15 @@ def delta_mu_o_range_of(ledger: Ledger) -> tuple[float, float]:
     given = ledger.fact("delta_mu_o_range") or ledger.fact("config", {}).get("acceptance", {}).get("delta_mu_o_range")
     low, high = given or DELTA_MU_O_RANGE
     return float(low), float(high)
+
+
+def ledger_crystal(ledger: Ledger) -> Crystal | None:
+    """A campaign's oxide on its potential's lattice; None before that was measured."""
+    found = ledger.fact("references")
+    if not found:
+        return None
+    metal = ledger.fact("config", {}).get("material", {}).get("metal", RUTHENIUM)
+    return Crystal(metal, found["a"], found["c"], found["u"])
 
 
 def diagram_of_runs(folders: Sequence[Path], delta_mu_range: tuple[float, float] | None = None) -> Diagram:
@@ -149,15 +163,16 @@ def diagram_of_runs(folders: Sequence[Path], delta_mu_range: tuple[float, float]
     StorageError
         If a folder holds no campaign.
     InputError
-        If nothing has a γ yet.
+        If nothing has a γ yet, or the campaigns are of different oxides.
     """
     members: list[Member] = []
-    ranges = []
+    ranges, crystals = [], []
     for folder in folders:
         ledger = Ledger.of_run(folder)
         facet = ledger.template.get("facet")
         prefix = f"{ledger.fact('name')}/" if len(folders) > 1 else ""
         ranges.append(delta_mu_o_range_of(ledger))
+        crystals.append(ledger_crystal(ledger))
         found = [*ledger.candidates(verdict=Verdict.REFERENCE), *ledger.candidates(verdict=Verdict.ACCEPTED)]
         for candidate in found:
             if candidate.line is None:
@@ -170,10 +185,15 @@ def diagram_of_runs(folders: Sequence[Path], delta_mu_range: tuple[float, float]
     if not members:
         raise InputError("these campaigns have no relaxed termination yet")
     members = _with_own_ids(members)
+    known = [crystal for crystal in crystals if crystal is not None]
+    if len(metals := sorted({crystal.metal for crystal in known})) > 1:
+        oxides = " and ".join(f"{metal}O2" for metal in metals)
+        raise InputError(f"the campaigns are of {oxides}: surface energies of two oxides share no diagram")
+    crystal = known[0] if known else None
     if delta_mu_range is not None:
-        return Diagram(members, delta_mu_range, "given", None, [])
+        return Diagram(members, delta_mu_range, "given", None, [], crystal)
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
-    return Diagram(members, (float(low), float(high)), "campaign", None, [])
+    return Diagram(members, (float(low), float(high)), "campaign", None, [], crystal)
 
 
 def as_record(diagram: Diagram, pressures: Sequence[float] = (1.0,)) -> dict[str, Any]:

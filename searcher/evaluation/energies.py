@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from relax.oxide import RUTHENIUM
 from relax.potential import PotentialSpec, gap_spec
 from relax.references import References
 from relax.worker import evaluate_task, plain_arrays, reference_task
@@ -107,7 +108,13 @@ class Energies:
         from_files = _from_files(structures)
         if from_files is not None:
             return from_files
-        found = self.measured(_metal(structures))
+        metal = _metal(structures)
+        if self._o2_reference == "fitted" and metal != RUTHENIUM:
+            raise InputError(
+                f"`--o2-reference fitted` needs the measured formation enthalpy of {metal}O2, and only that of RuO2 is "
+                "known here; a campaign takes it as `material.formation_enthalpy`"
+            )
+        found = self.measured(metal)
         half_o2 = found.half_o2("fitted" if self._o2_reference == "fitted" else "raw")
         return EnergyReferences(found.energy_bulk, half_o2, found.formation_energy(half_o2), "potential")
 
@@ -159,11 +166,24 @@ class Energies:
         return gamma_one_sided(energy, structure.counts, references, structure.area, float(bottom))
 
     def o2_schemes(self) -> dict[str, float]:
-        """½E(O2) in eV by either scheme, where the potential's references were measured."""
-        if len(self._measured) != 1:
+        """½E(O2) in eV by either scheme, where the potential's references were measured, of RuO2 alone."""
+        if set(self._measured) != {RUTHENIUM}:
             return {}
-        found = next(iter(self._measured.values()))
+        found = self._measured[RUTHENIUM]
         return {"raw": found.half_o2("raw"), "fitted": found.half_o2("fitted")}
+
+    def crystal(self, structures: Sequence[FileStructure]) -> Crystal | None:
+        """The oxide of the structures' metal on the lattice that the potential gave it; RuO2 without that as measured.
+
+        None where there are several metals, or where nothing is known of the lattice.
+        """
+        metals = {symbol for structure in structures for symbol in structure.counts} - {"O"}
+        if len(metals) != 1:
+            return None
+        metal = metals.pop()
+        if (found := self._measured.get(metal)) is not None:
+            return Crystal(metal, found.a, found.c, found.u)
+        return Crystal() if metal == RUTHENIUM else None
 
     def _bottom(self, facet: str, metal: str) -> float:
         """γ of the template's bottom in eV/Å² by the potential."""

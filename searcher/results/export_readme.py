@@ -55,7 +55,7 @@ terminations.db         an ASE database of the same: `ase db terminations.db`, `
 vasp/NAME/              INCAR, KPOINTS, POSCAR; add POTCAR, metal before oxygen as in POSCAR
 """,
     "espresso": """\
-espresso/NAME/          espresso.pwi; pseudopotentials as espresso/pseudo/Ru.UPF and so on; write to espresso.pwo
+espresso/NAME/          espresso.pwi; pseudopotentials as espresso/pseudo/{metal}.UPF and so on; write to espresso.pwo
 """,
     "gpaw": """\
 gpaw/NAME/              structure.extxyz and run.py, for `gpaw python run.py`
@@ -87,13 +87,14 @@ def readme(
         Names of further columns of the tables.
     """
     template, config = ledger.template, ledger.fact("config", {})
+    metal = config.get("material", {}).get("metal", "unknown")
     temperature = (DYNAMICS if "dynamics_K" in columns else "") + (VIBRATIONS if "vibrations_K" in columns else "")
     return README.format(
-        more="".join(text for name, text in FORMAT_NOTES.items() if name in formats),
+        more="".join(text for name, text in FORMAT_NOTES.items() if name in formats).format(metal=metal),
         name=ledger.fact("name"),
         count=count,
         selection=selection,
-        metal=config.get("material", {}).get("metal", "unknown"),
+        metal=metal,
         facet=template.get("facet", "unknown"),
         repeat="×".join(str(n) for n in template.get("repeat", ())),
         potential=ledger.fact("potential"),

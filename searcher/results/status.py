@@ -59,11 +59,11 @@ def status(folder: Path, ledger: Ledger) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``name``, ``folder``, ``facet``, ``state`` (``new``, ``running``, ``stopped``, ``finished``), ``iterations``
-        (finished), ``iterations_asked``, ``stage`` (last recorded), ``accepted``, ``force_calls``, ``arms`` (funnel
-        by name), ``reasons`` (count by arm and code), ``saved_calls`` (by arm and code of an early stop, as estimated
-        from the relaxations that converged), ``references`` (count by arm), ``disk`` (bytes by kind of file, and free)
-        and ``driver`` (``pid`` and ``host``, if one works on it or left it without a word).
+        ``name``, ``folder``, ``oxide``, ``facet``, ``state`` (``new``, ``running``, ``stopped``, ``finished``),
+        ``iterations`` (finished), ``iterations_asked``, ``stage`` (last recorded), ``accepted``, ``force_calls``,
+        ``arms`` (funnel by name), ``reasons`` (count by arm and code), ``saved_calls`` (by arm and code of an early
+        stop, as estimated from the relaxations that converged), ``references`` (count by arm), ``disk`` (bytes by kind
+        of file, and free) and ``driver`` (``pid`` and ``host``, if one works on it or left it without a word).
     """
     config = ledger.fact("config", {})
     done = len(finished_iterations(ledger))
@@ -79,6 +79,7 @@ def status(folder: Path, ledger: Ledger) -> dict[str, Any]:
     return {
         "name": ledger.fact("name"),
         "folder": str(folder),
+        "oxide": f"{config.get('material', {}).get('metal', 'Ru')}O2",
         "facet": ledger.template.get("facet"),
         "state": _state(asked is not None and done >= asked, is_running(folder), bool(stages)),
         "iterations": done,
@@ -129,7 +130,9 @@ def yield_per_thousand(accepted: int, force_calls: int) -> tuple[float, float, f
 
 def print_status(found: dict[str, Any], console: Console) -> None:
     """The state in a line and the funnels as a table, for a terminal."""
-    heading = f"{found['name']}: {found['state']}, {found['iterations']} of {found['iterations_asked']} iterations"
+    surface = found["oxide"] + (f"({found['facet']})" if found["facet"] else "")
+    done = f"{found['iterations']} of {found['iterations_asked']} iterations"
+    heading = f"{found['name']}, {surface}: {found['state']}, {done}"
     console.print(f"{heading}, {found['accepted']} accepted, {found['force_calls']:,} force calls", highlight=False)
     disk = found["disk"]
     kinds = ", ".join(f"{kind} {disk[kind] / MIB:.1f}" for kind in disk if kind not in ("total", "free") and disk[kind])

@@ -7,6 +7,7 @@ from ase import Atoms
 from ase.build import make_supercell
 from ase.constraints import FixAtoms
 
+from relax.oxide import of_species, pair_name
 from searcher.structures.crystal import OrientedCrystal
 from searcher.structures.terminations import (
     OXYGEN,
@@ -19,7 +20,7 @@ from searcher.structures.terminations import (
 
 FACETS = ("001", "100", "101", "110", "111")
 VACUUM = 11.0  # Å; beyond twice the reach of the reference model's first message-passing layer
-INSERTION_FLOORS = {"metal": 2.1, "mixed": 1.55, "oxygen": 1.25}  # Å: clumsy, yet where a learned labeller holds
+INSERTION_FLOORS = {"Ru-Ru": 2.1, "O-Ru": 1.55, "O-O": 1.25}  # Å, of RuO2: clumsy, yet where a learned labeller holds
 SUPERCELLS: Final = {
     "1x1": ((1, 0), (0, 1)),
     "2x1": ((2, 0), (0, 1)),
@@ -64,7 +65,8 @@ def drop_in(atoms: Atoms, symbol: str, heights: tuple[float, float], rng: np.ran
     """Add one atom at a random place above the minimum distances; the best of 200 places if none is."""
     best, best_room = np.zeros(3), -np.inf
     lengths = atoms.cell.lengths()[:2]
-    floor = np.array([_insertion_floor(symbol, other) for other in atoms.get_chemical_symbols()])
+    floors = of_species(INSERTION_FLOORS, {symbol, *atoms.symbols.species()})
+    floor = np.array([floors[pair_name(symbol, other)] for other in atoms.get_chemical_symbols()])
     for _ in range(200):
         place = np.array([*(rng.uniform(0, 1, 2) * lengths), rng.uniform(*heights)])
         difference = atoms.positions - place
@@ -75,11 +77,6 @@ def drop_in(atoms: Atoms, symbol: str, heights: tuple[float, float], rng: np.ran
         if room >= 0:
             break
     return atoms + Atoms([symbol], [best])
-
-
-def _insertion_floor(one: str, two: str) -> float:
-    oxygens = (one == "O") + (two == "O")
-    return INSERTION_FLOORS[("metal", "mixed", "oxygen")[oxygens]]
 
 
 def thin_slab(

@@ -3,17 +3,15 @@
 Workers that measure a potential import this module: nothing heavy stands here.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 
 from relax.labelling import build_from_import_path
-from relax.surface_figures import Labeller, SurfaceFigures, read_surface_figures, surface_figures
+from relax.oxide import Oxide
+from relax.surface_figures import Labeller, SlabsForLattice, SurfaceFigures, read_surface_figures, surface_figures
 from searcher.errors import InputError
 from searcher.structures.crystal import Crystal, orient
 from searcher.structures.distorted_slabs import FACETS, boxed
@@ -65,13 +63,12 @@ def known_faces_of_lattice(metal: str, a: float, c: float, u: float) -> dict[str
     return known_faces(Crystal(metal, a, c, u))
 
 
-def labeller_faces(import_path: str, arguments: Mapping[str, Any], crystal: Crystal, facet: str) -> SurfaceFigures:
-    """What a labeller says of the crystal and all terminations of one facet. Builds it in this process."""
-    calculator = build_from_import_path(import_path, arguments)
-    slabs_for = partial(faces_of_lattice, crystal.metal, facet)
-    return replace(
-        surface_figures(calculator, import_path, crystal.bulk(), slabs_for), labeller=Labeller(import_path, arguments)
-    )
+def labeller_faces(labeller: Labeller, oxide: Oxide, slabs_for: SlabsForLattice) -> SurfaceFigures:
+    """What a labeller says of an oxide and of slabs cut from it. Builds the labeller in this process."""
+    calculator = build_from_import_path(labeller.import_path, labeller.arguments)
+    bulk = Crystal(oxide.metal, oxide.a, oxide.c, oxide.u).bulk()
+    figures = surface_figures(calculator, labeller.import_path, bulk, slabs_for, metal_structure=oxide.metal_structure)
+    return replace(figures, labeller=labeller, oxide=oxide)
 
 
 def kept_figures(path: Path, labeller: Labeller) -> SurfaceFigures | None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
-from ase.build import bulk as ase_bulk
 
+from relax.oxide import length_ratio, metal_crystal
 from searcher.errors import InputError
 from searcher.structures.crystal import Crystal, orient
 from searcher.structures.distorted_slabs import FACETS, changed_composition, random_insertion, thin_slab
@@ -99,7 +99,7 @@ def _dimers(crystal: Crystal) -> Iterator[Atoms]:
         (crystal.metal, crystal.metal): np.concatenate([np.arange(1.75, 2.8, 0.1), np.arange(3.0, 4.6, 0.3)]),
     }
     for pair, distances in ranges.items():
-        for distance in distances:
+        for distance in distances * length_ratio(crystal.metal, *pair):
             atoms = Atoms(pair, [[4, 7, 7], [4 + float(distance), 7, 7]], cell=box, pbc=True)
             yield _task(atoms, "dimer", f"dimer-{'-'.join(pair)}")
     for distance in np.arange(1.12, 1.36, 0.02):
@@ -127,7 +127,7 @@ def _hot_bulk(crystal: Crystal, count: int, rng: np.random.Generator) -> Iterato
 
 def _metal(metal: str, lattice: str, count: int, rng: np.random.Generator) -> Iterator[Atoms]:
     for index in range(count):
-        atoms = ase_bulk(metal, lattice)
+        atoms = metal_crystal(metal, lattice)
         if index % 2:
             atoms = atoms.repeat((2, 2, 1))
         _strain(atoms, 0.07, rng)

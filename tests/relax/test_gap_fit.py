@@ -1,6 +1,10 @@
 """A fit is a pure function of data and settings, and meets the data it was made from."""
 
 import hashlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +89,30 @@ def test_the_core_is_repulsive_and_ends_smoothly() -> None:
     energies = core_repulsion(8, 44, distances, cutoff=1.45)
     assert np.all(np.diff(energies) <= 0)
     assert np.all(energies[distances >= 1.45] == 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_a_fit_ends_with_the_process_that_asked_for_it(tmp_path: Path) -> None:
+    endless = tmp_path / "gap_fit"
+    told = f'echo $$ > "{tmp_path}/started"; mv "{tmp_path}/started" "{tmp_path}/pid"'
+    endless.write_text(f"#!/bin/sh\n{told}\nexec sleep 300\n")
+    endless.chmod(0o755)
+    asking = f"""
+from pathlib import Path
+import relax.gap_fit as gap_fit
+gap_fit.gap_fit_program = lambda: {str(endless)!r}
+gap_fit._run_gap_fit([], Path({str(tmp_path)!r}))
+"""
+    with subprocess.Popen([sys.executable, "-c", asking]) as process:
+        pid = tmp_path / "pid"
+        wait_until(pid.exists)
+        process.terminate()
+    wait_until(lambda: not Path(f"/proc/{pid.read_text().strip()}").exists())
+
+
+def wait_until(so: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Fail if something does not become so, on a machine however busy."""
+    end = time.monotonic() + seconds
+    while not so():
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -13,6 +13,7 @@ from ase import Atoms
 
 from relax.gap_fit import FitError, FitSettings, fit, hold_out
 from relax.labelling import read_data, write_data
+from relax.oxide import Oxide
 from relax.potential import PotentialSpec, gap_spec
 from relax.potential_check import check
 from relax.potential_figures import PotentialFigures
@@ -76,14 +77,15 @@ class Trial:
         InputError
             If a change is no setting of a fit.
         """
-        values = asdict(FitSettings())
+        of_data = FitSettings.for_data(self.data)
+        values = asdict(of_data)
         if self.present_fit is not None and (kept := self.present_fit / SETTINGS).is_file():
             values |= json.loads(kept.read_text())["settings"]
         unknown = sorted(set(self.fit_changes) - set(values))
         if unknown:
             raise InputError(f"`improve.fit.{unknown[0]}` is not a setting; there are {sorted(values)}")
         values = {**values, **self.fit_changes}
-        values["errors"] = {**FitSettings().errors, **{k: tuple(v) for k, v in values["errors"].items()}}
+        values["errors"] = {**of_data.errors, **{k: tuple(v) for k, v in values["errors"].items()}}
         return FitSettings(**values)
 
 
@@ -135,12 +137,14 @@ def labeller_figures(campaign: Campaign, problem: SurfaceProblem, section: Impro
     """What the labeller says of crystal and faces of the campaign's facet; measured once."""
     path = campaign.folder / FOLDER / "labeller.json"
     path.parent.mkdir(exist_ok=True)
-    kept = kept_figures(path, Labeller(section.labeller, dict(section.labeller_arguments)))
-    if kept is None:
-        crystal = Crystal(problem.metal, problem.references.a, problem.references.c, problem.references.u)
-        arguments = (section.labeller, dict(section.labeller_arguments), crystal, campaign.config.surface.facet)
+    labeller = Labeller(section.labeller, dict(section.labeller_arguments))
+    kept = kept_figures(path, labeller)
+    found, structure = problem.references, campaign.config.material.metal_structure
+    if kept is None or (kept.oxide.metal, kept.oxide.metal_structure) != (problem.metal, structure):
+        oxide = Oxide(problem.metal, found.a, found.c, found.u, structure)
+        slabs_for = partial(faces_of_lattice, problem.metal, campaign.config.surface.facet)
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-            figures = pool.submit(labeller_faces, *arguments).result()
+            figures = pool.submit(labeller_faces, labeller, oxide, slabs_for).result()
         with replacing(path) as draft:
             write_surface_figures(figures, draft)
     return read_surface_figures(path)

@@ -170,6 +170,21 @@ def test_both_oxygen_references_side_by_side(energies, build_slab):
         assert after.line.at(-0.3) == pytest.approx(before.line.at(-0.3 + shift), abs=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:FixSymmetry adjust_cell")  # the stand-in's lattice is far from iridium's
+def test_nothing_of_ruo2_is_taken_for_another_oxide(build_slab):
+    slab = build_slab()
+    slab.symbols[slab.symbols == "Ru"] = "Ir"
+    potential = PotentialSpec("calculator", import_path="foreign_oxide:AnalyticIrO")
+    with pytest.raises(InputError, match="formation enthalpy of IrO2, and only that of RuO2 is known"):
+        diagram_of_files(named(x=slab), Energies(InlineExecutor, potential, "fitted"))
+    unmeasured = Energies(InlineExecutor, potential)
+    assert unmeasured.crystal(file_structures(named(x=slab))) is None
+    found = diagram_of_files(named(x=slab), unmeasured)
+    assert unmeasured.o2_schemes() == {}
+    measured = unmeasured.measured("Ir")
+    assert found.crystal == Crystal("Ir", measured.a, measured.c, measured.u)
+
+
 @pytest.mark.parametrize("temperature", [100.0, 298.15, 700.0, 1500.0])
 @pytest.mark.parametrize("pressure", [1e-12, 1.0, 10.0])
 def test_temperature_inverts_the_chemical_potential(temperature, pressure):
