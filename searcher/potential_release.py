@@ -28,6 +28,7 @@ from relax.labelling import (
     single_task,
     write_data,
 )
+from relax.lifetime import end_with_parent
 from relax.model_card import write_model_card
 from relax.oxide import Oxide
 from relax.potential import gap_spec, potential_hash
@@ -280,7 +281,9 @@ def check_potential_set(folder: Path) -> PotentialFigures:
     like = crystal.with_lattice(found.a, found.c, found.u)
     slabs = partial(_faces_as_labelled, like, frozenset(reference.facets))
     hot = known_faces(crystal)["110"]["stoichiometric"]
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # the GAP library stays out of this process
+    with ProcessPoolExecutor(
+        1, get_context("spawn"), end_with_parent
+    ) as pool:  # the GAP library stays out of this process
         figures = pool.submit(check, *arguments, slabs, unseen_proposals(crystal), hot).result()
     distances = _distances_from_dft(folder)
     _write_pictures(figures, folder)
@@ -300,7 +303,7 @@ def _distances_from_dft(folder: Path) -> dict[str, Distance]:
         return {}
     frames = [atoms for atoms in read_data(dft) if str(atoms.info["family"]).startswith(HELD_CELLS)]
     by_family = {str(atoms.info["family"]): atoms for atoms in read_data(labels)}
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, get_context("spawn"), end_with_parent) as pool:
         payload = {
             "potential": gap_spec(folder / "gap.xml").as_dict(),
             "structures": [plain_arrays(atoms) for atoms in frames],

@@ -13,6 +13,7 @@ from ase import Atoms
 
 from relax.gap_fit import FitError, FitSettings, fit, hold_out
 from relax.labelling import read_data, write_data
+from relax.lifetime import end_with_parent
 from relax.oxide import Oxide
 from relax.potential import PotentialSpec, gap_spec
 from relax.potential_check import check
@@ -143,7 +144,7 @@ def labeller_figures(campaign: Campaign, problem: SurfaceProblem, section: Impro
     if kept is None or (kept.oxide.metal, kept.oxide.metal_structure) != (problem.metal, structure):
         oxide = Oxide(problem.metal, found.a, found.c, found.u, structure)
         slabs_for = partial(faces_of_lattice, problem.metal, campaign.config.surface.facet)
-        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        with ProcessPoolExecutor(1, get_context("spawn"), end_with_parent) as pool:
             figures = pool.submit(labeller_faces, labeller, oxide, slabs_for).result()
         with replacing(path) as draft:
             write_surface_figures(figures, draft)
@@ -159,7 +160,9 @@ def measure_both(
     faces = partial(faces_of_lattice, problem.metal, campaign.config.surface.facet, like=labelled)
     figures = []
     for one in (trial.present, spec):
-        with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # the GAP library stays out of the driver
+        with ProcessPoolExecutor(
+            1, get_context("spawn"), end_with_parent
+        ) as pool:  # the GAP library stays out of the driver
             answer = pool.submit(check, one, trial.validation, reference, crystal.bulk(), faces, [])
             figures.append(answer.result())
     return figures[0], figures[1]
