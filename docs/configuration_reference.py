@@ -61,6 +61,7 @@ LENGTHS = (
     "arms[].moves.step_length",
 )
 DIMENSIONLESS = (
+    "budget.earned",
     "material.u",
     "grid.min_r2",
     "training.largest_weight",
