@@ -71,6 +71,7 @@ DIMENSIONLESS = (
     "arms[].moves.mode_fraction",
     "arms[].moves.oxygen_probability",
     "arms[].moves.relocation_probability",
+    "arms[].moves.crossover_probability",
     "arms[].screening.deviations",
     "arms[].screening.explored",
     "arms[].stopping.known_minimum_share",
