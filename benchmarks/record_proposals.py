@@ -24,7 +24,7 @@ from searcher.campaign.arms.screening import record_proposals, select
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.snapshot import Snapshot, take_snapshot
-from searcher.campaign.storage.candidate import spawn_seed
+from searcher.campaign.storage.candidate import Gate, spawn_seed
 from searcher.campaign.storage.warm_start import WEIGHTS
 from searcher.config import ArmSection, ScreeningSection
 from searcher.structures.files import write_compressed
@@ -76,7 +76,7 @@ def recorded(campaign: Campaign, problem: SurfaceProblem, source: Source, snapsh
             candidates = record_proposals(campaign, problem, round_, source.arm.name, proposals)
             missing = source.wanted - len(frames)
             chosen = select(campaign, problem, candidates, known, missing, screening, kappa_min)
-        for candidate in sorted((c for c in chosen.candidates if c.id in chosen.order), key=lambda c: c.id):
+        for candidate in sorted((c for c in chosen if c.passed == Gate.SELECTED), key=lambda c: c.id):
             atoms = campaign.ledger.structure(str(candidate.proposed))
             atoms.set_constraint()
             atoms.info = {"id": candidate.id, "source": source.arm.name, "n_frozen": problem.template.n_frozen}

@@ -77,16 +77,14 @@ def take_snapshot(
     return Snapshot(iteration, tuple(known))
 
 
-def with_found(
-    snapshot: Snapshot,
+def found_among(
     ledger: Ledger,
     ids: Iterable[str],
     line_of: Callable[[Candidate], Line] = lambda candidate: candidate.measured_line,
-) -> Snapshot:
-    """The snapshot and, after it, those of the candidates that have relaxed to a valid minimum, judged or not."""
+) -> tuple[KnownTermination, ...]:
+    """Those of the candidates that have relaxed to a valid minimum, judged or not, in the order of ids."""
     relaxed = [c for c in map(ledger.candidate, sorted(ids)) if c.passed >= Gate.VALID_RELAXED]
-    found = tuple(_termination(ledger, candidate, line_of) for candidate in relaxed)
-    return Snapshot(snapshot.iteration, snapshot.known + found)
+    return tuple(_termination(ledger, candidate, line_of) for candidate in relaxed)
 
 
 def _termination(ledger: Ledger, candidate: Candidate, line_of: Callable[[Candidate], Line]) -> KnownTermination:

@@ -6,17 +6,18 @@ from typing import Any
 
 from rich.console import Console
 
-from searcher.campaign.arms.known import describe_known, known_to
+from searcher.campaign.arms.knowledge import Knowledge
+from searcher.campaign.arms.known import describe_known, known_to, of_interest
 from searcher.campaign.arms.proposing import Source, learn
 from searcher.campaign.arms.shares import ArmPlan
-from searcher.campaign.arms.waves import found_before, wave
+from searcher.campaign.arms.waves import wave
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.early_stopping import EARLY_REASONS, StopPlan, plan_stops
 from searcher.campaign.judging import judge
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.progress import counting
 from searcher.campaign.relaxing import relax_candidates
-from searcher.campaign.snapshot import Snapshot
+from searcher.campaign.snapshot import Snapshot, found_among
 from searcher.campaign.stopping import stop_if_asked
 from searcher.campaign.storage.candidate import Gate, Verdict
 
@@ -57,15 +58,18 @@ def search(
     before = ledger.candidates(iteration=iteration, reached=Gate.SELECTED)
     with counting(console, "relaxing", sum(plan.relaxations for plan in plans.values())) as advance:
         advance(sum(c.finished or c.passed > Gate.SELECTED for c in before))
+        knowledge = _knowledge(campaign, problem, snapshot, plans)
         for number in count():
             stop_if_asked(campaign.stop)
-            known = found_before(campaign, snapshot, number)
-            chosen = wave(campaign, problem, known, sources, plans, number)
+            chosen = wave(campaign, problem, iteration, number, sources, knowledge, plans)
             if not chosen:
                 break
-            stops = _stops(campaign, problem, known)
             waiting = [c for c in chosen if not c.finished and c.passed == Gate.SELECTED]
-            relax_candidates(campaign, problem, waiting, advance, stops)
+            if waiting:
+                relax_candidates(campaign, problem, waiting, advance, _stops(campaign, problem, knowledge))
+            found = found_among(ledger, [c.id for c in chosen], campaign.line_of)
+            for known, arm in {known: arm for arm, known in knowledge.items()}.items():
+                known.learn(of_interest(found, arm, campaign.config.control_arms))
     with ledger.transaction():
         ledger.finish_stage(iteration, "relax", {arm: _savings(campaign, iteration, arm) for arm in plans})
     for arm in plans:
@@ -76,13 +80,26 @@ def search(
         console.print(f"  {arm}: {proposed} proposed, {decoded} decoded, {valid} valid, {relaxed} relaxed")
 
 
-def _stops(campaign: Campaign, problem: SurfaceProblem, known: Snapshot) -> dict[str, StopPlan]:
+def _knowledge(
+    campaign: Campaign, problem: SurfaceProblem, snapshot: Snapshot, plans: Mapping[str, ArmPlan]
+) -> dict[str, Knowledge]:
+    """By arm, what it knows when the iteration begins; arms that know the same share it."""
+    control, shared = campaign.config.control_arms, {}
+    knowledge = {}
+    for arm in campaign.config.arms:
+        if arm.name in plans:
+            alike = (arm.name if arm.name in control else None, arm.screening.known_basins, arm.screening.surrogate)
+            if alike not in shared:
+                known = known_to(snapshot, arm.name, control)
+                shared[alike] = Knowledge(campaign, problem, known, arm.screening)
+            knowledge[arm.name] = shared[alike]
+    return knowledge
+
+
+def _stops(campaign: Campaign, problem: SurfaceProblem, knowledge: Mapping[str, Knowledge]) -> dict[str, StopPlan]:
     """By arm, what ends a relaxation early."""
-    control = campaign.config.control_arms
-    return {
-        arm.name: plan_stops(campaign, problem, known_to(known, arm.name, control), arm.stopping)
-        for arm in campaign.config.arms
-    }
+    arms = [arm for arm in campaign.config.arms if arm.name in knowledge]
+    return {arm.name: plan_stops(campaign, problem, knowledge[arm.name].snapshot, arm.stopping) for arm in arms}
 
 
 def _savings(campaign: Campaign, iteration: int, arm: str) -> dict[str, Any]:

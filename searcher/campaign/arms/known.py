@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.problem import SurfaceProblem
-from searcher.campaign.snapshot import Snapshot
+from searcher.campaign.snapshot import KnownTermination, Snapshot
 from searcher.scoring.descriptors import LocalVectors
 from searcher.scoring.novelty import KnownSet
 from searcher.scoring.thermodynamics import Line
@@ -34,26 +34,40 @@ class KnownBasins:
 
 
 def known_to(snapshot: Snapshot, arm: str, control_arms: Sequence[str]) -> Snapshot:
-    """What counts as known for an arm.
+    """What counts as known for an arm, see `of_interest`."""
+    return Snapshot(snapshot.iteration, of_interest(snapshot.known, arm, control_arms))
 
-    A control arm knows the references and what it found itself; every other arm knows everything.
-    """
-    if arm not in control_arms:
-        return snapshot
-    kept = tuple(k for k in snapshot.known if k.arm in (arm, "seed", "pretraining", "known"))
-    return Snapshot(snapshot.iteration, kept)
+
+def of_interest(
+    found: Sequence[KnownTermination], arm: str, control_arms: Sequence[str]
+) -> tuple[KnownTermination, ...]:
+    """A control arm knows the references and what it found itself; every other arm knows everything."""
+    kept = (arm, "seed", "pretraining", "known")
+    return tuple(one for one in found if arm not in control_arms or one.arm in kept)
 
 
 def describe_known(campaign: Campaign, problem: SurfaceProblem, snapshot: Snapshot, with_paths: bool) -> KnownBasins:
     """SOAP vectors of what a snapshot holds; only stored structures that can be described are in it."""
-    minima, paths = KnownSet(), KnownSet()
-    named = [(k.id, k.structure, minima) for k in snapshot.known]
+    basins = KnownBasins(KnownSet(), KnownSet(), {})
+    add_known(campaign, problem, basins, snapshot.known, with_paths)
+    return basins
+
+
+def add_known(
+    campaign: Campaign,
+    problem: SurfaceProblem,
+    basins: KnownBasins,
+    found: Sequence[KnownTermination],
+    with_paths: bool,
+) -> None:
+    """Make further terminations known, with what was recorded of their relaxations if asked for."""
+    named = [(k.id, k.structure, basins.minima) for k in found]
     if with_paths:
-        named += [(f"{k.id}@{i}", key, paths) for k in snapshot.known for i, (key, _) in enumerate(k.path)]
+        named += [(f"{k.id}@{i}", key, basins.paths) for k in found for i, (key, _) in enumerate(k.path)]
     structures = {key: campaign.ledger.structure(key) for _, key, _ in named}
     vectors = campaign.fingerprints.of(structures)
     for name, key, known in named:
         described = vectors[key]
         if described is not None:
             known.add(name, described, problem.excess_oxygen_per_area(structures[key]))
-    return KnownBasins(minima, paths, snapshot.lines)
+    basins.lines.update({k.id: k.line for k in found})

@@ -4,20 +4,13 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from searcher.campaign.campaign import Campaign
 from searcher.campaign.problem import SurfaceProblem
-from searcher.campaign.snapshot import Snapshot
 from searcher.campaign.storage.candidate import Candidate
 from searcher.config import ScreeningSection
 from searcher.scoring.descriptors import LocalVectors
-from searcher.scoring.surrogate import FEWEST, HeightSurrogate, features
-from searcher.scoring.thermodynamics import Envelope
+from searcher.scoring.surrogate import HeightSurrogate, features
 
 MEV = 1e-3
-STEPS_LEARNED = 3
-"""Kept steps of each relaxation, early ones first: they look most like proposals."""
 
 
 @dataclass(frozen=True)
@@ -26,27 +19,6 @@ class Guess:
 
     mean: float
     deviation: float
-
-
-def learn_heights(campaign: Campaign, problem: SurfaceProblem, known: Snapshot) -> HeightSurrogate | None:
-    """A surrogate of what is known to an arm; None while that is too little."""
-    envelope = Envelope(known.lines, problem.delta_mu_o_range)
-    rows: list[tuple[str, float]] = []
-    for one in known.known:
-        height = envelope.distance(one.line)
-        rows += [(key, height) for key in [key for key, _ in one.path][:STEPS_LEARNED] + [one.structure]]
-    if len(rows) < FEWEST:
-        return None
-    structures = {key: campaign.ledger.structure(key) for key, _ in rows}
-    described = campaign.fingerprints.of(structures)
-    examples, heights = [], []
-    for key, height in rows:
-        vectors, atoms = described[key], structures[key]
-        if vectors is not None:
-            free = vectors.subset(range(problem.template.n_frozen, len(atoms)))
-            examples.append(features(free, problem.soap, problem.excess_oxygen_per_area(atoms)))
-            heights.append(height)
-    return HeightSurrogate(np.array(examples), np.array(heights)) if len(examples) >= FEWEST else None
 
 
 def guess_heights(

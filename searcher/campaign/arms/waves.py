@@ -7,49 +7,38 @@ where a campaign was interrupted.
 from collections import Counter
 from collections.abc import Mapping
 
-from searcher.campaign.arms.known import describe_known, known_to
+from searcher.campaign.arms.knowledge import Knowledge
 from searcher.campaign.arms.proposing import Source, draw_proposals
-from searcher.campaign.arms.ranking import learn_heights
 from searcher.campaign.arms.screening import oxygen_count, record_proposals, select
 from searcher.campaign.arms.shares import ArmPlan
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.problem import SurfaceProblem
-from searcher.campaign.snapshot import Snapshot, with_found
 from searcher.campaign.storage.candidate import Candidate, Gate
 from searcher.config import ArmSection
-
-
-def found_before(campaign: Campaign, snapshot: Snapshot, number: int) -> Snapshot:
-    """What is known when a wave begins: the snapshot and what the iteration's earlier waves relaxed to."""
-    ids = [name for n in range(number) for name in _recorded(campaign, snapshot.iteration, n) or ()]
-    return with_found(snapshot, campaign.ledger, ids, campaign.line_of)
 
 
 def wave(
     campaign: Campaign,
     problem: SurfaceProblem,
-    known: Snapshot,
-    sources: Mapping[str, Source],
-    plans: Mapping[str, ArmPlan],
+    iteration: int,
     number: int,
+    sources: Mapping[str, Source],
+    knowledge: Mapping[str, Knowledge],
+    plans: Mapping[str, ArmPlan],
 ) -> list[Candidate]:
     """The candidates that a wave relaxes, finished or not; none when no arm has calls left, or anything worth them.
 
     Parameters
     ----------
-    known : Snapshot
-        Of the wave's beginning.
-    sources : mapping of str to Source
-        By arm.
-    plans : mapping of str to ArmPlan
-        By arm.
+    sources, knowledge, plans : mapping
+        By arm: what it proposes from, what it knows when the wave begins, and what it gets.
     """
-    iteration, ledger = known.iteration, campaign.ledger
+    ledger = campaign.ledger
     if _recorded(campaign, iteration, number) is None:
         proposed, chosen = [], {}
         for arm in campaign.config.arms:
             if arm.name in sources:
-                candidates = _proposals(campaign, problem, known, arm, sources[arm.name], plans[arm.name])
+                candidates = _proposals(campaign, problem, knowledge[arm.name], arm, sources[arm.name], plans[arm.name])
                 proposed += candidates
                 chosen[arm.name] = [c.id for c in candidates if c.passed == Gate.SELECTED]
         with ledger.transaction():
@@ -65,25 +54,24 @@ def _recorded(campaign: Campaign, iteration: int, number: int) -> list[str] | No
 
 
 def _proposals(
-    campaign: Campaign, problem: SurfaceProblem, known: Snapshot, arm: ArmSection, source: Source, plan: ArmPlan
+    campaign: Campaign, problem: SurfaceProblem, known: Knowledge, arm: ArmSection, source: Source, plan: ArmPlan
 ) -> list[Candidate]:
     """An arm's proposals for one wave, what is worth force calls selected, everything else finished."""
-    earlier = campaign.ledger.candidates(iteration=known.iteration, arm=arm.name)
+    iteration = known.snapshot.iteration
+    earlier = campaign.ledger.candidates(iteration=iteration, arm=arm.name)
     relaxed = [c for c in earlier if c.passed >= Gate.SELECTED]
     n_wanted = min(max(1, round(plan.share * campaign.config.budget.wave)), _affordable(campaign, relaxed, plan))
     if not n_wanted:
         return []
-    own = known_to(known, arm.name, campaign.config.control_arms)
-    drawn = draw_proposals(
-        campaign, problem, source(own), arm, known.iteration, n_wanted * arm.screening.oversampling, len(earlier)
-    )
-    basins = describe_known(campaign, problem, own, arm.screening.known_basins)
-    surrogate = learn_heights(campaign, problem, own) if arm.screening.surrogate else None
+    n_drawn = n_wanted * arm.screening.oversampling
+    drawn = draw_proposals(campaign, problem, source(known.snapshot), arm, iteration, n_drawn, len(earlier))
     with campaign.ledger.transaction():
-        candidates = record_proposals(campaign, problem, known.iteration, arm.name, drawn, len(earlier))
+        candidates = record_proposals(campaign, problem, iteration, arm.name, drawn, len(earlier))
     served = Counter(oxygen_count(campaign, c) for c in relaxed)
     kappa_min = campaign.config.acceptance.kappa_min
-    return select(campaign, problem, candidates, basins, n_wanted, arm.screening, kappa_min, surrogate, served)
+    return select(
+        campaign, problem, candidates, known.basins, n_wanted, arm.screening, kappa_min, known.surrogate, served
+    )
 
 
 def _affordable(campaign: Campaign, relaxed: list[Candidate], plan: ArmPlan) -> int:

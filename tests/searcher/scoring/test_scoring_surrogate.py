@@ -31,6 +31,18 @@ def test_equal_examples_give_equal_bits():
     np.testing.assert_array_equal(one.deviation, two.deviation)
 
 
+def test_what_was_tuned_is_kept_until_there_is_much_more():
+    few = HeightSurrogate(EXAMPLES[:60], HEIGHTS[:60])
+    # 80 are not 1.5 times 60: the same kernel, and all 80 examples learned from
+    grown = HeightSurrogate(EXAMPLES[:80], HEIGHTS[:80], few)
+    assert grown.predict(EXAMPLES[60:80]).deviation.mean() < few.predict(EXAMPLES[60:80]).deviation.mean()
+    assert np.abs(grown.predict(EXAMPLES[:60]).mean - HeightSurrogate(EXAMPLES[:80], HEIGHTS[:80]).predict(
+        EXAMPLES[:60]).mean).max() > 0.0  # fmt: skip
+    # 120 are: tuned as if there had been nothing before
+    whole, again = HeightSurrogate(EXAMPLES, HEIGHTS), HeightSurrogate(EXAMPLES, HEIGHTS, grown)
+    np.testing.assert_array_equal(whole.predict(EXAMPLES[:9]).mean, again.predict(EXAMPLES[:9]).mean)
+
+
 def test_a_large_archive_is_thinned_and_an_empty_query_is_answered():
     many = np.tile(EXAMPLES, (LARGEST_TRAINING_SET // len(EXAMPLES) + 2, 1))
     heights = np.tile(HEIGHTS, len(many) // len(HEIGHTS))

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from searcher.campaign.arms.knowledge import Knowledge
 from searcher.campaign.arms.ranking import Guess, in_order
-from searcher.campaign.arms.waves import found_before
+from searcher.campaign.beginning.preparation import prepare
 from searcher.campaign.campaign import open_campaign
 from searcher.campaign.early_stopping import EARLY_REASONS
 from searcher.campaign.loop import run_campaign
-from searcher.campaign.snapshot import take_snapshot
+from searcher.campaign.snapshot import Snapshot, found_among, take_snapshot
 from searcher.campaign.storage.candidate import Candidate, Gate
 from searcher.config import ScreeningSection
 from searcher.loading import load_config
@@ -140,13 +141,20 @@ def test_a_wave_knows_what_the_waves_before_it_found(moving):
     ids = [{name for chosen in wave.values() for name in chosen} for wave in waves]
     assert len([wave for wave in ids if wave]) >= 3 and not ids[-1]
     assert sum(map(len, ids)) == len(set().union(*ids)) == len(ledger.candidates(iteration=0, reached=Gate.SELECTED))
-    snapshot = take_snapshot(ledger, 0)
-    for number in range(len(waves)):
-        found = set().union(*ids[:number])
-        known = {k.id for k in found_before(moving, snapshot, number).known}
-        assert known - {k.id for k in snapshot.known} == {
-            name for name in found if ledger.candidate(name).passed >= Gate.VALID_RELAXED
-        }
+
+
+def test_knowledge_that_grew_is_knowledge_of_all(moving):
+    snapshot, config = take_snapshot(moving.ledger, 0), moving.config
+    problem = prepare(moving, Console(quiet=True))
+    found = found_among(moving.ledger, [c.id for c in moving.ledger.candidates(iteration=0)])
+    assert len(found) > 3
+    grown = Knowledge(moving, problem, snapshot, config.arms[0].screening)
+    for one in found:
+        grown.learn([one])
+    whole = Knowledge(moving, problem, Snapshot(0, snapshot.known + found), config.arms[0].screening)
+    assert grown.snapshot == whole.snapshot and grown.basins.lines == whole.basins.lines
+    queries = [moving.fingerprints.of({c: moving.ledger.structure(c)})[c] for c in {one.structure for one in found}]
+    assert grown.basins.nearest(queries) == whole.basins.nearest(queries)
 
 
 def test_a_later_wave_drops_what_leads_where_an_earlier_one_has_been(moving):
