@@ -29,7 +29,7 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow and not gpu"
+	$(BIN)/pytest -n auto --maxprocesses 4 -m "not slow and not gpu"
 
 test-slow: $(STAMP)
 	$(BIN)/pip install --quiet --requirement requirements-cluster.txt

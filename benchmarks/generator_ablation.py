@@ -21,7 +21,7 @@ import torch
 from ase import Atoms
 from generator_measures import Measured, measure, striped_share
 
-from generators.sampling import Sampler
+from generators.sampling import GridSampler
 from generators.training.dataset import StructureDataset
 from generators.training.evaluation import as_record
 from generators.training.health import RULES, examine
@@ -109,7 +109,7 @@ def train_row(
     return figures
 
 
-def row_figures(sampler: Sampler, data: DataSet, n: int, seed: int) -> dict[str, Any]:
+def row_figures(sampler: GridSampler, data: DataSet, n: int, seed: int) -> dict[str, Any]:
     """The columns of the table for one generator."""
     drawn = sampler.draw(n, {}, np.random.default_rng(seed))
     measured: Measured = measure(drawn, sampler, data, seed)
@@ -129,7 +129,7 @@ def row_figures(sampler: Sampler, data: DataSet, n: int, seed: int) -> dict[str,
     }
 
 
-def _typical(sampler: Sampler, data: DataSet, n: int) -> torch.Tensor:
+def _typical(sampler: GridSampler, data: DataSet, n: int) -> torch.Tensor:
     dataset = StructureDataset(data.records, sampler.spec, data.conditions, data.template, view=sampler.view)
     return dataset.batch(n, torch.Generator().manual_seed(0)).grids
 

@@ -19,14 +19,14 @@ from ase import Atoms
 from generator_measures import Measured, measure, striped_share
 from scipy.stats import spearmanr
 
-from generators.sampling import Sampler
+from generators.sampling import GridSampler
 from generators.training.dataset import StructureDataset
 from generators.training.evaluation import as_record
 from searcher.campaign.beginning.preparation import recorded_problem
 from searcher.campaign.campaign import potential_spec
 from searcher.campaign.storage.ledger import Ledger
 from searcher.campaign.workers.executor import LocalExecutor
-from searcher.config import CampaignConfig
+from searcher.config.recorded import recorded_config
 from searcher.evaluation.relaxed import relaxed, relaxed_settings
 from searcher.generation.data_set import DataSet, data_set
 from searcher.generation.sampling import open_sampler
@@ -42,7 +42,7 @@ LEAST_OF_A_COUNT = 10
 """Samples of one oxygen count without which no rank correlation is taken."""
 
 
-def fidelity(sampler: Sampler, data: DataSet, n: int, seed: int) -> tuple[dict[str, Any], Measured]:
+def fidelity(sampler: GridSampler, data: DataSet, n: int, seed: int) -> tuple[dict[str, Any], Measured]:
     """Figures before relaxation, beside what is asked of the default."""
     drawn = sampler.draw(n, {}, np.random.default_rng(seed))
     found = measure(drawn, sampler, data, seed)
@@ -68,7 +68,7 @@ def fidelity(sampler: Sampler, data: DataSet, n: int, seed: int) -> tuple[dict[s
 def after_relaxation(found: Measured, run: Path, n: int, workers: int, out: Path) -> dict[str, Any]:
     """Rank correlation of the class asked for with γ got, in all and among samples of equal oxygen count."""
     ledger = Ledger.of_run(run)
-    problem, config = recorded_problem(ledger), CampaignConfig(**ledger.fact("config"))
+    problem, config = recorded_problem(ledger), recorded_config(ledger.fact("config"))
     lines = [c.measured_line for c in ledger.candidates() if c.gamma_zero is not None]
     ledger.close()
     lowest = min(line.at(problem.delta_mu_o) for line in lines)

@@ -12,7 +12,7 @@ from generators.grids.backmapping import BackmappingSettings, backmap
 from generators.networks.conditioning import decode
 from generators.overlaps import DistanceTable, push_apart
 from generators.proposal import TrainingRecord
-from generators.sampling import Drawn, Sampler
+from generators.sampling import Drawn, GridSampler
 from generators.template import Template
 from generators.training.evaluation import Figure, evaluate
 from searcher.generation.data_set import DataSet
@@ -43,7 +43,7 @@ class Measured:
     """what these were asked for"""
 
 
-def measure(drawn: Drawn, sampler: Sampler, data: DataSet, seed: int) -> Measured:
+def measure(drawn: Drawn, sampler: GridSampler, data: DataSet, seed: int) -> Measured:
     """Read samples of windows, judge them before relaxation, and compare with held-out structures."""
     template = data.template
     assert template is not None, "these benchmarks measure windows"
@@ -56,7 +56,7 @@ def measure(drawn: Drawn, sampler: Sampler, data: DataSet, seed: int) -> Measure
         merge_distance=max(2.0, limits.o_o_molecular / sampler.spec.sigma),
         conflict_distance=CONFLICT_SHARE * limits.metal_o_min,
     )
-    told = decode(drawn.rows, sampler.settings.conditions)
+    told = decode(drawn.rows, sampler.conditions)
     read = backmap(drawn.grids, sampler.spec, settings)
     pairs = [
         (template.assemble(one.numbers, push_apart(one.numbers, one.positions, template, least)), asked)

@@ -13,8 +13,8 @@ import numpy as np
 from ase import Atoms
 
 from relax.calibration import Calibration, calibrate
-from relax.gap_fit import hold_out
-from relax.labelling import ENERGY_KEY, read_data
+from relax.fitting.held_out import hold_out
+from relax.labelling.frames import ENERGY_KEY, read_data
 from relax.potential import build_calculator, gap_spec
 from relax.potential_figures import SURFACE_TYPES
 from searcher.results.potential_plots import uncertainty

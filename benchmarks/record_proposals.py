@@ -17,16 +17,20 @@ from prepared import prepared
 
 from generators.proposal import Proposal
 from generators.random_placement import RandomPlacement
+from searcher.campaign.arms.conditions import conditions_asked
 from searcher.campaign.arms.gan_arm import gan_proposer
 from searcher.campaign.arms.known import describe_known, known_to
-from searcher.campaign.arms.proposing import draw_proposals, training_records
+from searcher.campaign.arms.proposing import draw_proposals
 from searcher.campaign.arms.screening import record_proposals, select
+from searcher.campaign.arms.training_records import training_records
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.snapshot import Snapshot, take_snapshot
 from searcher.campaign.storage.candidate import Gate, spawn_seed
 from searcher.campaign.storage.warm_start import WEIGHTS
 from searcher.config import ArmSection, ScreeningSection
+from searcher.config.arm_kinds.gan import GanArm
+from searcher.config.arm_kinds.random import RandomArm
 from searcher.structures.files import write_compressed
 
 
@@ -47,11 +51,9 @@ def sources(campaign: Campaign, problem: SurfaceProblem, snapshot: Snapshot, cou
     screening = ScreeningSection(oversampling=250, known_basins=False)
     share = 1.0
     return [
-        Source(ArmSection(name="gan", kind="gan", share=share), None, count),
-        Source(ArmSection(name="random", kind="random", share=share, screening=screening), bare, count // 2),
-        Source(
-            ArmSection(name="scout", kind="random", share=share, screening=screening), over_metal, count - count // 2
-        ),
+        Source(GanArm(name="gan", share=share), None, count),
+        Source(RandomArm(name="random", share=share, screening=screening), bare, count // 2),
+        Source(RandomArm(name="scout", share=share, screening=screening), over_metal, count - count // 2),
     ]
 
 
@@ -62,7 +64,10 @@ def draw(campaign: Campaign, problem: SurfaceProblem, source: Source, round_: in
         return [(seed, proposal) for proposal in source.proposer.sample(n, {}, np.random.default_rng(seed))]
     weights = Path(str(campaign.config.network.warm_start)) / WEIGHTS
     proposer = gan_proposer(campaign.config, problem, warm_start=weights)
-    return draw_proposals(campaign, problem, proposer, source.arm, round_, n)
+    return draw_proposals(
+        proposer, tuple(conditions_asked(campaign.config, problem)), n,
+        seed=campaign.config.seed, iteration=round_, arm=source.arm.name,
+    )  # fmt: skip
 
 
 def recorded(campaign: Campaign, problem: SurfaceProblem, source: Source, snapshot: Snapshot) -> list[Atoms]:

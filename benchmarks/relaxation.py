@@ -29,7 +29,11 @@ from searcher.scoring.novelty import pair_kappa
 
 PROPOSALS = Path(__file__).parent / "proposals-110-1x2.extxyz.xz"
 FMAX = 0.05  # eV/Å
-FIRE_FIRST = {"fire_calls": 40, "calm_force": 1.0, "maxstep": 0.2}
+FIRE_FIRST = {
+    "fire_to_1": {"fire_calls": 60, "calm_force": 1.0, "maxstep": 0.2},
+    "fire_to_0.5": {"fire_calls": 80, "calm_force": 0.5, "maxstep": 0.2},
+}
+"""by name: FIRE until forces are calm, then the default"""
 FIRE_ALONE = {"optimiser": "fire", "fire_calls": 0, "maxstep": 0.2, "push_apart": {}}
 SAME_ENERGY = 1e-3  # eV per atom
 AGAIN = "fire_again"
@@ -39,12 +43,12 @@ MEV = 1e-3
 
 
 def settings_of(relaxer: str) -> dict[str, Any]:
-    """`fire` (alone), `fire_again`, `default`, `fire_first` (then the default), or an optimiser's name."""
+    """`fire` (alone), `fire_again`, `default`, one of `FIRE_FIRST`, or an optimiser's name."""
     common = {"fmax": FMAX, "max_calls": 400, "max_rise": None}
     if relaxer in ("fire", AGAIN):
         return {**common, **FIRE_ALONE}
-    if relaxer == "fire_first":
-        return {**common, **FIRE_FIRST}
+    if relaxer in FIRE_FIRST:
+        return {**common, **FIRE_FIRST[relaxer]}
     return common if relaxer == "default" else {**common, "optimiser": relaxer}
 
 
@@ -127,7 +131,10 @@ def main() -> None:
     parser.add_argument("--proposals", type=Path, default=PROPOSALS)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument(
-        "--relaxers", nargs="*", default=["default"], help="default, fire_again, fire_first, or names of optimisers"
+        "--relaxers",
+        nargs="*",
+        default=["default"],
+        help=f"default, fire_again, {', '.join(FIRE_FIRST)}, or optimisers",
     )
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("--workers", type=int, default=1)

@@ -6,6 +6,7 @@ import inspect
 import re
 import textwrap
 import types
+from collections.abc import Collection
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -17,7 +18,8 @@ from generators.training.settings import TrainingSettings
 from relax.checks import CheckLimits
 from relax.relaxation import RelaxationSettings
 from searcher.campaign.hopping.settings import BasinHoppingSettings
-from searcher.config import CampaignConfig
+from searcher.config import ArmSection, CampaignConfig
+from searcher.config.arm_kinds import SECTIONS
 from searcher.scoring.validity import ValidityThresholds
 
 FREE_SECTIONS = {
@@ -27,10 +29,12 @@ FREE_SECTIONS = {
     "relaxation.limits": CheckLimits,
     "basin_hopping": BasinHoppingSettings,
     "validity": ValidityThresholds,
+    **{f"arms[].{key}": made for arm in SECTIONS.values() for key, made in arm.MAPPINGS.items()},
 }
 """keys whose value is a mapping, and what its keys are fields of"""
 SET_BY_THE_PROGRAM = (
     "network.settings.conditions",
+    "arms[].network.conditions",
     "relaxation.limits",
     "relaxation.window",
     "basin_hopping.steps",
@@ -67,6 +71,7 @@ DIMENSIONLESS = (
     "training.largest_weight",
     "arms[].share",
     "arms[].noise_temperature",
+    "arms[].latent.step",
     "arms[].screening.reach",
     "arms[].moves.mode_fraction",
     "arms[].moves.oxygen_probability",
@@ -85,7 +90,7 @@ INTRODUCTION = """\
 
 This page is made from the models that check a configuration, so that it cannot differ from the program. Lengths are
 in Å and energies in eV unless a key's name says otherwise. Any key can be changed on the command line:
-`--set budget.iterations=5`.
+`--set budget.iterations=5`, those of an arm by its name: `--set arms.gan.share=0.5`.
 """
 
 
@@ -143,39 +148,45 @@ def _meanings(settings: type) -> dict[str, str]:
 
 def configuration_keys(model: type[BaseModel] = CampaignConfig, prefix: str = "") -> list[str]:
     """Every key with its dots; ``[]`` stands for the entries of a list."""
-    keys = []
+    keys: list[str] = []
     for name, field in model.model_fields.items():
-        inner = _model_of(field.annotation)
         below = f"{prefix}{name}{'[]' if _is_list(field.annotation) else ''}"
-        keys += configuration_keys(inner, f"{below}.") if inner else [below.removesuffix("[]")]
-    return keys
+        inner = _models_of(field.annotation)
+        keys += [key for one in inner for key in configuration_keys(one, f"{below}.")] or [below.removesuffix("[]")]
+    return list(dict.fromkeys(keys))
 
 
-def _section(model: type[BaseModel], prefix: str, parts: list[str]) -> None:
-    name = prefix.removesuffix(".")
-    parts.append(f"\n## {f'`{name}`' if name else 'Top level'}\n\n{_first_line(model)}\n")
+def _section(model: type[BaseModel], prefix: str, parts: list[str], said: Collection[str] = ()) -> None:
+    """A table of a section's own keys, then those of the sections in it; `said` are keys that stand elsewhere."""
+    name = f"`{prefix.removesuffix('.')}`" if prefix else "Top level"
+    kind = f" of kind `{model.model_fields['kind'].default}`" if said else ""
+    parts.append(f"\n## {name}{kind}\n\n{_first_line(model)}\n")
     parts.append("| key | allowed | default | unit | meaning |\n|---|---|---|---|---|")
-    below = []
+    below: list[tuple[type[BaseModel], str, Collection[str]]] = []
     for key, field in model.model_fields.items():
-        inner = _model_of(field.annotation)
+        if key in said:
+            continue
+        inner = _models_of(field.annotation)
+        further = f"{prefix}{key}{'[]' if _is_list(field.annotation) else ''}."
+        if len(inner) > 1:
+            below.append((ArmSection, further, ()))
+        below += [(one, further, tuple(ArmSection.model_fields) if len(inner) > 1 else ()) for one in inner]
         if inner:
-            below.append((inner, f"{prefix}{key}{'[]' if _is_list(field.annotation) else ''}."))
             continue
         cells = (f"`{prefix}{key}`", _allowed(field), _default(field), unit(prefix + key), field.description or "")
         parts.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    for inner, further in below:
-        _section(inner, further, parts)
+    for inner_model, further, elsewhere in below:
+        _section(inner_model, further, parts, elsewhere)
 
 
 def _first_line(model: type[BaseModel]) -> str:
     return (model.__doc__ or "").strip().partition("\n")[0]
 
 
-def _model_of(annotation: Any) -> type[BaseModel] | None:
-    for candidate in (annotation, *get_args(annotation)):
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate
-    return None
+def _models_of(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_of(part)]
 
 
 def _is_list(annotation: Any) -> bool:

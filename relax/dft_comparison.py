@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 
-from relax.labelling import ENERGY_KEY, FORCES_KEY
+from relax.labelling.frames import ENERGY_KEY, FORCES_KEY
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def distance_from_dft(dft: Sequence[Atoms], energies: Sequence[float], forces: S
     Parameters
     ----------
     dft : sequence of ase.Atoms
-        Frames as `relax.labelling` makes them.
+        Labelled frames, see `relax.labelling.frames`.
     energies : sequence of float
         eV, of the method.
     forces : sequence of numpy.ndarray, each of shape (n_atoms, 3)

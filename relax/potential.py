@@ -25,6 +25,8 @@ from ase.data import chemical_symbols
 from relax.plain_xml import trap_in
 
 SHIPPED = ("ruo2",)
+SECTION = "potential."
+"""Where a campaign's settings of a potential stand"""
 LARGEST_XML = 200_000_000
 """Bytes; a GAP's XML without its training data has a few hundred thousand."""
 
@@ -84,7 +86,7 @@ def check_files(spec: PotentialSpec) -> None:
         If a file is missing or damaged, or an import path leads nowhere.
     """
     if spec.kind == "calculator":
-        _load_callable(spec.import_path)
+        _load_callable(spec.import_path, SECTION)
         return
     xml = Path(spec.path)
     for name in sparse_files(spec):
@@ -160,10 +162,7 @@ def build_calculator(spec: PotentialSpec) -> "CountingCalculator":
     """
     check_files(spec)
     if spec.kind == "calculator":
-        try:
-            return CountingCalculator(_load_callable(spec.import_path)(**spec.arguments))
-        except TypeError as error:
-            raise PotentialError(f"`potential.arguments` do not fit {spec.import_path!r}: {error}") from error
+        return CountingCalculator(build_from_import_path(spec.import_path, spec.arguments, SECTION))
     from quippy.potential import Potential  # loading it starts the Fortran library
 
     try:
@@ -172,6 +171,28 @@ def build_calculator(spec: PotentialSpec) -> "CountingCalculator":
     except RuntimeError as error:
         message = " ".join(re.sub(r"[^\x20-\x7e]", " ", str(error)).split())[:200]
         raise PotentialError(f"`potential.gap` {spec.path}: quippy cannot read it ({message})") from error
+
+
+def build_from_import_path(import_path: str, arguments: Mapping[str, Any], section: str = "") -> Calculator:
+    """Make an ASE calculator from ``"module:Callable"``.
+
+    Parameters
+    ----------
+    arguments : mapping
+        Keyword arguments of that callable.
+    section : str
+        Begins the names of settings in messages, for example ``"potential."``.
+
+    Raises
+    ------
+    PotentialError
+        If the path is not of that form, the module or the callable in it does not exist, or the arguments do not fit.
+    """
+    load = _load_callable(import_path, section)
+    try:
+        return load(**arguments)
+    except TypeError as error:
+        raise PotentialError(f"`{section}arguments` do not fit {import_path!r}: {error}") from error
 
 
 def gap_calculator(path: str, digest: str) -> "CountingCalculator":
@@ -258,20 +279,19 @@ def _root(spec: PotentialSpec) -> ElementTree.Element:
         raise PotentialError(f"`potential.gap` {xml} is not well-formed XML ({error}); is it truncated?") from error
 
 
-def _load_callable(import_path: str) -> Any:
+def _load_callable(import_path: str, section: str) -> Any:
+    told = f"`{section}import_path`"
     module_name, _, name = import_path.partition(":")
     if not module_name or not name:
-        raise PotentialError(f"`potential.import_path` is {import_path!r} but must look like 'module:Callable'")
+        raise PotentialError(f"{told} is {import_path!r} but must look like 'module:Callable'")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise PotentialError(
-            f"`potential.import_path` {import_path!r}: there is no module {error.name!r}; is its package installed?"
+            f"{told} {import_path!r}: there is no module {error.name!r}; is its package installed?"
         ) from error
     if not callable(getattr(module, name, None)):
-        raise PotentialError(
-            f"`potential.import_path` {import_path!r}: module {module_name!r} has no callable {name!r}"
-        )
+        raise PotentialError(f"{told} {import_path!r}: module {module_name!r} has no callable {name!r}")
     return getattr(module, name)
 
 

@@ -10,7 +10,7 @@ from ase import Atoms
 from relax.calibration import LEAST_FRAMES, Calibration, calibrate
 from relax.checks import check_output
 from relax.dynamics_check import hot_slab
-from relax.labelling import ENERGY_KEY, FORCES_KEY
+from relax.labelling.frames import ENERGY_KEY, FORCES_KEY
 from relax.oxide import carried_over
 from relax.potential import CountingCalculator, PotentialSpec, build_calculator, potential_hash, sparse_files
 from relax.potential_figures import FACET_IN_FAMILY, SURFACE_TYPES, THERMAL, Parity, PotentialFigures

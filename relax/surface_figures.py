@@ -75,6 +75,13 @@ class Labeller:
         given = ", ".join(f"{name}={value!r}" for name, value in sorted(self.arguments.items()))
         return f"{self.import_path}({given})"
 
+    def agrees_with(self, other: "Labeller") -> bool:
+        """Whether both give the same labels: the device that computes them does not matter."""
+        return self.import_path == other.import_path and self._decisive() == other._decisive()
+
+    def _decisive(self) -> dict[str, Any]:
+        return {name: value for name, value in self.arguments.items() if name != "device"}
+
 
 @dataclass(frozen=True)
 class SurfaceFigures:

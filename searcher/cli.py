@@ -1,6 +1,5 @@
 """The command line: errors become one line and a documented exit code."""
 
-import errno
 import sqlite3
 import sys
 
@@ -8,10 +7,9 @@ import typer
 
 from searcher.commands import campaigns, generation, potentials, results, stages, structures
 from searcher.commands.options import note
-from searcher.errors import EnvironmentProblem, SearcherError, StorageError
+from searcher.errors import EnvironmentProblem, SearcherError, StorageError, storage_failed
 
 INTERRUPTED = 130
-STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for room in (campaigns, results, stages, generation, structures, potentials):
@@ -31,7 +29,7 @@ def main() -> None:
             sys.exit(EnvironmentProblem.exit_code)
         raise
     except (OSError, sqlite3.Error) as error:
-        if isinstance(error, OSError) and error.errno not in STORAGE_ERRORS:
+        if not storage_failed(error):
             raise
         note(f"storage failed ({error}); once that is mended, `searcher run` goes on from what is recorded")
         sys.exit(StorageError.exit_code)

@@ -1,5 +1,10 @@
 """Exceptions that end a command, each with its documented exit code."""
 
+import errno
+import sqlite3
+
+STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+
 
 class SearcherError(Exception):
     """Something that a user can mend; shown as one line."""
@@ -41,3 +46,8 @@ class StoppedOnRequest(SearcherError):
     """A signal or the wall time asked the campaign to stop; it can be resumed."""
 
     exit_code = 75
+
+
+def storage_failed(error: BaseException) -> bool:
+    """Whether a disk that is full, read-only or broken is behind an exception, or the ledger itself."""
+    return isinstance(error, sqlite3.Error) or (isinstance(error, OSError) and error.errno in STORAGE_ERRORS)

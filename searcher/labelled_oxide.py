@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ase.data import atomic_numbers
 
-from relax.labelling import build_from_import_path
 from relax.oxide import RUO2, Oxide
+from relax.potential import build_from_import_path
 from relax.progress import tell
 from relax.references import References, measure_references
 from relax.surface_figures import Labeller, SurfaceFigures, read_surface_figures, write_surface_figures

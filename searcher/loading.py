@@ -13,12 +13,15 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
+from generators.kinds import KINDS
 from generators.networks.settings import NetworkSettings
 from generators.training.settings import TrainingSettings
 from relax.relaxation import RelaxationSettings
 from relax.worker import relaxation_settings
 from searcher.campaign.hopping.settings import BasinHoppingSettings, basin_hopping_settings
 from searcher.config import CampaignConfig
+from searcher.config.arm_kinds import SECTIONS
+from searcher.config.recorded import drop_other_kinds
 from searcher.errors import InputError
 from searcher.generation.settings import GeneratorConfig
 from searcher.scoring.validity import ValidityThresholds
@@ -26,6 +29,7 @@ from searcher.scoring.validity import ValidityThresholds
 Model = TypeVar("Model", bound=BaseModel)
 LARGEST_FILE = 1_000_000  # bytes
 DEEPEST = 20
+RECORDED = "campaign.yaml"
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> CampaignConfig:
@@ -36,14 +40,26 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> CampaignConfig:
     path : pathlib.Path
         A YAML 1.2 file.
     overrides : sequence of str
-        ``section.key=value``, the value in YAML.
+        ``section.key=value``, the value in YAML; of an arm ``arms.NAME.key=value``.
 
     Raises
     ------
     InputError
         For a missing file, bad YAML, an unknown key or a value out of range; the message names file and line.
     """
-    config, document = _checked(path, overrides, CampaignConfig)
+    return _campaign(path, _overridden(path, overrides))
+
+
+def load_recorded(folder: Path) -> CampaignConfig:
+    """The settings that a campaign keeps in its folder, also as older versions wrote them; as `load_config`."""
+    path = folder / RECORDED
+    document = _read(path)
+    drop_other_kinds(document)
+    return _campaign(path, document)
+
+
+def _campaign(path: Path, document: CommentedMap) -> CampaignConfig:
+    config = _checked(path, document, CampaignConfig)
     for section, check, kind in (
         ("relaxation", relaxation_settings, RelaxationSettings),
         ("basin_hopping", basin_hopping_settings, BasinHoppingSettings),
@@ -60,37 +76,45 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> CampaignConfig:
             raise InputError(f"{_where(path, document, [section])}: `{section}`: {error}") from None
     _read_as(NetworkSettings, config.network.settings, path, document, ("network", "settings"))
     _read_as(TrainingSettings, config.training.settings, path, document, ("training", "settings"))
+    for number, arm in enumerate(config.arms):
+        for section, settings in arm.MAPPINGS.items():
+            _read_as(settings, getattr(arm, section), path, document, ("arms", number, arm.kind, section))
     return config
 
 
 def load_generator_config(path: Path, overrides: Sequence[str] = ()) -> GeneratorConfig:
     """Read the settings of a generator that is trained on files; as `load_config`."""
-    config, document = _checked(path, overrides, GeneratorConfig)
-    _read_as(NetworkSettings, config.network, path, document, ("network",))
-    _read_as(TrainingSettings, config.training, path, document, ("training",))
+    document = _overridden(path, overrides)
+    config = _checked(path, document, GeneratorConfig)
+    kind = KINDS[config.generator]
+    _read_as(kind.network, config.network, path, document, ("network",))
+    _read_as(kind.training, config.training, path, document, ("training",))
     return config
 
 
 def place(path: Path, overrides: Sequence[str], *location: str | int) -> str:
     """File and line of a setting, to complain about what it names."""
+    return _where(path, _overridden(path, overrides), location)
+
+
+def _overridden(path: Path, overrides: Sequence[str]) -> CommentedMap:
     document = _read(path)
     for override in overrides:
         _apply(document, override)
-    return _where(path, document, location)
+    return document
 
 
-def _checked(path: Path, overrides: Sequence[str], model: type[Model]) -> tuple[Model, CommentedMap]:
-    document = _read(path)
-    for override in overrides:
-        _apply(document, override)
+def _checked(path: Path, document: CommentedMap, model: type[Model]) -> Model:
     try:
-        return model.model_validate(_plain(document)), document
+        return model.model_validate(_plain(document))
     except ValidationError as error:
         issues = [_complaint(path, document, issue, model=model) for issue in error.errors()]
         raise InputError("\n".join(issues)) from None
 
 
-def _read_as(kind: Any, values: dict[str, Any], path: Path, document: CommentedMap, location: tuple[str, ...]) -> None:
+def _read_as(
+    kind: Any, values: dict[str, Any], path: Path, document: CommentedMap, location: tuple[str | int, ...]
+) -> None:
     """Read values as the fields of a dataclass say, without making one, which would load torch."""
     types = {field.name: field.type for field in fields(kind) if not isinstance(field.type, str)}
     for key, value in values.items():
@@ -152,13 +176,23 @@ def _apply(document: CommentedMap, override: str) -> None:
     *sections, last = key.split(".")
     node: Any = document
     for section in sections:
-        node = node.setdefault(section, CommentedMap())
-        if not isinstance(node, dict):
+        node = _named(node, section, override) if isinstance(node, list) else node.setdefault(section, CommentedMap())
+        if not isinstance(node, dict | list):
             raise InputError(f"`--set {override}`: `{section}` is a value, not a section")
+    if isinstance(node, list):
+        raise InputError(f"`--set {override}`: `{last}` is an entry of a list; name one of its settings too")
     try:
         node[last] = YAML(typ="safe").load(text)
     except YAMLError:
         raise InputError(f"`--set {override}`: the value is not valid YAML") from None
+
+
+def _named(entries: list[Any], name: str, override: str) -> Any:
+    """The entry of a list that has this name, as an arm has."""
+    named = {str(entry["name"]): entry for entry in entries if isinstance(entry, dict) and "name" in entry}
+    if name not in named:
+        raise InputError(f"`--set {override}`: none is named `{name}`; there are {', '.join(named) or 'no names'}")
+    return named[name]
 
 
 def _plain(node: Any) -> Any:
@@ -176,11 +210,13 @@ def _complaint(
     known: Sequence[str] = (),
     model: type[BaseModel] = CampaignConfig,
 ) -> str:
-    location = [part for part in issue["loc"] if part != "function-before"]
+    location, models = _walk(model, [part for part in issue["loc"] if part != "function-before"])
+    if issue["type"].startswith("union_tag"):
+        return _unknown_kind(_where(path, document, location), location, issue)
     name = ".".join(str(part) for part in location)
     where = _where(path, document, location)
     if issue["type"] == "extra_forbidden":
-        known = known or sorted(_keys_at(model, location[:-1]))
+        known = known or sorted(models[0].model_fields)
         close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
         advice = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(known)}"
         return f"{where}: `{name}` is not a setting; {advice}"
@@ -207,11 +243,38 @@ def _where(path: Path, document: CommentedMap, location: Sequence[Any]) -> str:
     return f"{path}:{line}"
 
 
-def _keys_at(model: type[BaseModel], location: Sequence[Any]) -> set[str]:
+def _unknown_kind(where: str, location: Sequence[Any], issue: Any) -> str:
+    """What to say where a section's `kind` is missing or none of those there are."""
+    known = sorted(SECTIONS)
+    name = ".".join(str(part) for part in (*location, "kind"))
+    if issue["type"] == "union_tag_not_found":
+        return f"{where}: `{name}` is missing; one of {', '.join(known)}"
+    given = str(issue["ctx"]["tag"])
+    close = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    return f"{where}: `{name}` is {given!r}: " + (
+        f"did you mean `{close[0]}`?" if close else f"one of {', '.join(known)}"
+    )
+
+
+def _walk(model: type[BaseModel], location: Sequence[Any]) -> tuple[list[Any], list[type[BaseModel]]]:
+    """A setting's location as the file has it, without the kinds that pydantic names, and the model it should be of."""
+    plain: list[Any] = []
+    around = models = [model]
     for part in location:
         if isinstance(part, int):
-            continue
-        annotation: Any = model.model_fields[part].annotation
-        options = [annotation, *get_args(annotation)]
-        model = next(option for option in options if isinstance(option, type) and issubclass(option, BaseModel))
-    return set(model.model_fields)
+            plain.append(part)
+        elif len(models) > 1:
+            models = [one for one in models if part in get_args(one.model_fields["kind"].annotation)]
+        else:
+            plain.append(part)
+            around = models or around
+            fields_here = models[0].model_fields if models else {}
+            models = _models_in(fields_here[part].annotation) if part in fields_here else []
+    return plain, around
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models among what an annotation allows."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]

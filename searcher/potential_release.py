@@ -18,16 +18,13 @@ import numpy as np
 from ase import Atoms
 
 from relax.dft_comparison import Distance, distance_from_dft, distance_of_labels
-from relax.gap_fit import FitSettings, fit, hold_out
-from relax.labelling import (
-    LabelLimits,
-    LabelReport,
-    label,
-    read_data,
-    read_labels,
-    single_task,
-    write_data,
-)
+from relax.fitting.gap_fit import fit
+from relax.fitting.held_out import hold_out
+from relax.fitting.settings import FitSettings
+from relax.labelling.frames import read_data, write_data
+from relax.labelling.labels import LabelReport, label, read_labels
+from relax.labelling.limits import LabelLimits
+from relax.labelling.tasks import single_task
 from relax.lifetime import end_with_parent
 from relax.model_card import write_model_card
 from relax.oxide import Oxide
@@ -279,7 +276,7 @@ def check_potential_set(folder: Path) -> PotentialFigures:
     arguments = (gap_spec(folder / "gap.xml"), validation, reference, crystal.bulk())
     found = reference.references
     like = crystal.with_lattice(found.a, found.c, found.u)
-    slabs = partial(_faces_as_labelled, like, frozenset(reference.facets))
+    slabs = partial(faces_as_labelled, like, frozenset(reference.facets))
     hot = known_faces(crystal)["110"]["stoichiometric"]
     with ProcessPoolExecutor(
         1, get_context("spawn"), end_with_parent
@@ -291,7 +288,7 @@ def check_potential_set(folder: Path) -> PotentialFigures:
     return figures
 
 
-def _faces_as_labelled(like: Crystal, facets: Set[str], a: float, c: float, u: float) -> dict[str, dict[str, Atoms]]:
+def faces_as_labelled(like: Crystal, facets: Set[str], a: float, c: float, u: float) -> dict[str, dict[str, Atoms]]:
     """`known_faces` of the facets that the labeller was asked about, with the layers of the labeller's crystal."""
     return {facet: slabs for facet, slabs in known_faces(like.with_lattice(a, c, u), like).items() if facet in facets}
 

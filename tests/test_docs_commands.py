@@ -32,6 +32,7 @@ PLACEHOLDERS = {
     "path/to/gap.xml": STAND_IN,
     "sevenn.calculator:SevenNetCalculator": STAND_IN,
     '{"model": "7net-0"}': "{}",
+    '{"model": "7net-mf-0", "modal": "PBE"}': "{}",
 }
 ELSEWHERE = {
     "potential fit": "tests/searcher/test_potential_commands.py",
@@ -136,6 +137,8 @@ def small(line):
         return ["--n", "3"]
     if line.startswith(("searcher train", "searcher tune")):
         return ["--steps", "2"]
+    if line.startswith("searcher assess") and "--reach" in line:
+        return ["--n", "8", "--reach", "2", "--attribution", "1"]
     on_files = line.startswith(("searcher score", "searcher relax", "searcher diagram")) and "runs/" not in line
     shaken = ["--picoseconds", "0.02"] if "--dynamics" in line else []
     return ["--potential", STAND_IN, *shaken] if on_files and "--potential" not in line else shaken

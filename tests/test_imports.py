@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = {"generators": {"searcher", "relax"}, "relax": {"searcher", "generators"}, "searcher": set()}
-ONE_MODULE_ONLY = ("quippy", "dscribe", "mlflow", "matplotlib", "distributed")
+ONE_MODULE_ONLY = ("quippy", "dscribe", "mlflow", "matplotlib", "distributed", "captum")
 
 
 def imported_by(path: Path) -> set[str]:

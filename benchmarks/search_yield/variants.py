@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.search_yield.cells import merged, relaxing_to_the_end
+from searcher.campaign.arms.gan_arm import COUNT_WEIGHT
 
 SCREENED = {"oversampling": 250}
 PLAIN = {"oversampling": 250, "known_basins": False, "composition_quota": False, "surrogate": False}
@@ -13,6 +14,12 @@ PLAIN = {"oversampling": 250, "known_basins": False, "composition_quota": False,
 def _gan(share: float, first: int = 2, **changes: Any) -> dict[str, Any]:
     settings = {"name": "gan", "kind": "gan", "screening": {"oversampling": 100, "reach": 1.4}}
     return merged({**settings, "share": share, "first_iteration": first}, changes)
+
+
+def _latent(share: float, first: int = 2, **changes: Any) -> dict[str, Any]:
+    settings = {"name": "deep", "kind": "latent_search", "generator": "gan"}
+    screening = {"oversampling": 6, "reach": 1.4}
+    return merged({**settings, "share": share, "first_iteration": first, "screening": screening}, changes)
 
 
 def _scout(share: float, **changes: Any) -> dict[str, Any]:
@@ -42,6 +49,12 @@ LOOP: dict[str, Any] = {
     "training": {"settings": {"steps": 300}},
 }
 """The whole loop: its first iterations are moves of what is known, and nothing is trained before."""
+
+
+def _with_term(name: str, weight: float) -> dict[str, Any]:
+    """A further term beside the one that the conditions bring with them, both fading in over half of the steps."""
+    steps = LOOP["training"]["settings"]["steps"]
+    return {"terms": {"count": COUNT_WEIGHT, name: weight}, "terms_blend": steps // 2}
 
 
 def _alone(arm: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,6 +113,11 @@ IDEAS: dict[str, dict[str, Any]] = {
         "training": {"learned": "novel"},
     },
     "gan-cartesian": {"arms": [_gan(0.5), _moves(0.5, moves={"kind": "cartesian"})]},
+    "gan-latent": {"arms": [_gan(0.2), _latent(0.2), _moves(0.6)]},
+    "gan-latent-alone": {"arms": [_latent(0.4, generator=None), _moves(0.6)]},
+    "gan-missing": {"conditioning": {"asked": "missing"}},
+    "gan-validity": {"training": {"settings": _with_term("validity", 1.0)}},
+    "gan-predictor": {"training": {"settings": _with_term("predictor", 0.5)}},
     "moves-relocating": _alone(_moves(1.0, moves={**NOTHING, "relocation_probability": 0.6})),
     "moves-uncrossed": _alone(_moves(1.0, moves={"crossover_probability": 0.0})),
     **{f"only-{kind}": _alone(_moves(1.0, moves={**NOTHING, **only})) for kind, only in KINDS.items()},

@@ -11,6 +11,7 @@
 #SBATCH --open-mode=append
 set -euo pipefail
 config=$1
+shift
 
 export OMP_NUM_THREADS=1
 export DASK_DISTRIBUTED__WORKER__DAEMON=False             # a worker keeps a process of its own for each relaxation
@@ -18,10 +19,11 @@ export DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="2 hours"  # above `execution.dea
 export DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=3
 scheduler="$PWD/scheduler-$SLURM_JOB_ID.json"
 
-dask scheduler --scheduler-file "$scheduler" --no-dashboard &
+# any free port: another job may have its scheduler on this node
+dask scheduler --scheduler-file "$scheduler" --port 0 --dashboard-address :0 --no-dashboard &
 srun --kill-on-bad-exit=0 dask worker --scheduler-file "$scheduler" --nthreads 1 --no-dashboard --death-timeout 600 &
 
-searcher run "$config" --set execution.executor=dask --set execution.scheduler="$scheduler" &
+searcher run "$config" "$@" --set execution.executor=dask --set execution.scheduler="$scheduler" &
 driver=$!
 # the batch shell gets the warning two minutes before the end; the driver saves and ends with 75
 trap 'warned=1; kill -USR1 "$driver" || true' USR1 TERM
@@ -33,6 +35,9 @@ while [ -n "$warned" ]; do
     code=0
     wait "$driver" || code=$?
 done
+# some clusters leave a job's processes behind
+kill $(jobs -p) 2> /dev/null || true
+wait || true
 rm -f "$scheduler"
 if [ "$code" -eq 75 ]; then
     scontrol requeue "$SLURM_JOB_ID"

@@ -150,6 +150,8 @@ def _settled_atoms(
     overcrowded = atoms.present.sum(dim=1) > most
     pending = torch.nonzero(~overcrowded)[:, 0]
     for round_left in reversed(range(settings.max_rounds)):
+        if len(pending) == 0:
+            break
         part, part_clipped = data[pending], _rows(clipped, pending)
         fitted = _fit_by_size(part, part_clipped, atoms.select(pending), spec, ROUGH)
         kept, changed = _prune(fitted, counts[pending], spec, settings)
@@ -161,8 +163,6 @@ def _settled_atoms(
             atoms = _append(atoms, Peaks(pending[missing.grid], missing.positions, missing.heights))
         overcrowded |= atoms.present.sum(dim=1) > most
         pending = pending[changed & ~overcrowded[pending]]
-        if len(pending) == 0:
-            break
     atoms.present &= ~overcrowded[:, None]
     if settings.integral_decides:
         strength = torch.where(atoms.present, atoms.amplitudes, -torch.inf)

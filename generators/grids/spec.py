@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ase.data import atomic_numbers
 
+from generators.fields import with_tuples
 from generators.template import Template
 
 WINDOW_MARGIN = 3.0
@@ -191,5 +192,4 @@ class GridSpec:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "GridSpec":
         """Inverse of `as_dict`."""
-        tuples: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in fields.items()}
-        return cls(**tuples)
+        return cls(**with_tuples(fields))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from generators.fields import require_least, require_named, require_share, require_widths
+
 if TYPE_CHECKING:
     from generators.networks.conditioning import ConditionSpec
 
@@ -100,36 +102,27 @@ class NetworkSettings:
         from generators.networks.heads import HEADS
         from generators.networks.layers import CRITIC_STEMS, DOUBLINGS, NORMS
 
-        named = {
-            "condition_method": (self.condition_method, CONDITION_METHODS),
-            "critic_condition": (self.critic_condition, CRITIC_CONDITIONS),
-            "generator_norm": (self.generator_norm, NORMS),
-            "critic_norm": (self.critic_norm, NORMS),
-            "output_norm": (self.output_norm, OUTPUT_NORMS),
-            "doubling": (self.doubling, DOUBLINGS),
-            "generator_output": (self.generator_output, ("keeping", "doubling")),
-            "generator_head": (self.generator_head, HEADS),
-            "critic_stem": (self.critic_stem, CRITIC_STEMS),
-        }
-        for name, (value, allowed) in named.items():
-            if value not in allowed:
-                raise ValueError(f"`{name}` is {value!r} but must be one of {sorted(allowed)}")
-        for name in ("latent", "condition_size", "critic_hidden", "packing"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` is {getattr(self, name)} but must be at least 1")
-        for name in ("generator_channels", "critic_channels"):
-            if not getattr(self, name) or min(getattr(self, name)) < 1:
-                raise ValueError(f"`{name}` is {getattr(self, name)} but must hold one positive number or more")
-        self._check_shares()
-        self._check_heads()
-
-    def _check_shares(self) -> None:
+        require_named(
+            self,
+            {
+                "condition_method": CONDITION_METHODS,
+                "critic_condition": CRITIC_CONDITIONS,
+                "generator_norm": NORMS,
+                "critic_norm": NORMS,
+                "output_norm": OUTPUT_NORMS,
+                "doubling": DOUBLINGS,
+                "generator_output": ("keeping", "doubling"),
+                "generator_head": HEADS,
+                "critic_stem": CRITIC_STEMS,
+            },
+        )
+        require_least(self, 1, ("latent", "condition_size", "critic_hidden", "packing"))
+        require_least(self, 0, ("minibatch_kernels",))
+        require_widths(self, ("generator_channels", "critic_channels"))
+        require_share(self, ("critic_dropout",))
         if not 0.0 < self.occupancy_width <= 1.0:
             raise ValueError(f"`occupancy_width` is {self.occupancy_width} but must lie above 0 and not above 1")
-        if not 0.0 <= self.critic_dropout < 1.0:
-            raise ValueError(f"`critic_dropout` is {self.critic_dropout} but must lie in [0, 1)")
-        if self.minibatch_kernels < 0:
-            raise ValueError(f"`minibatch_kernels` is {self.minibatch_kernels} but must be at least 0")
+        self._check_heads()
 
     def _check_heads(self) -> None:
         if not 0 <= self.information <= self.latent:

@@ -117,11 +117,22 @@ class StructureDataset:
         drawn, positions = drawn[share], positions[share]
         if planes is not None:
             grids = self._sliced(positions, self.channels[drawn], planes[share])
-        elif self.view.kind == "cell":
-            grids = cell_densities(positions, self.channels[drawn], self.lengths[drawn], self.spec)
         else:
-            grids = densities(positions, self.channels[drawn], self.spec)
+            grids = self._whole(positions, drawn)
         return Batch(grids, self.conditions[drawn], self.lattice_scale.scaled(self.lengths[drawn]))
+
+    def each(self) -> Batch:
+        """Every structure once and in order, where it stands.
+
+        Raises
+        ------
+        ValueError
+            For slices, of which a structure has many.
+        """
+        if self._shown is not None:
+            raise ValueError("a slice does not show a whole structure, so that there is no grid of each")
+        every = torch.arange(len(self), device=self.positions.device)
+        return Batch(self._whole(self.positions, every), self.conditions, self.lattice_scale.scaled(self.lengths))
 
     def mean_density(self) -> list[float]:
         """Expected mean of a grid per channel, before clipping."""
@@ -195,6 +206,12 @@ class StructureDataset:
         if self._shown is None:
             return None
         return torch.multinomial(self._shown[drawn].float(), 1, generator=generator)[:, 0]
+
+    def _whole(self, positions: Tensor, drawn: Tensor) -> Tensor:
+        """Grids of windows or cells."""
+        if self.view.kind == "cell":
+            return cell_densities(positions, self.channels[drawn], self.lengths[drawn], self.spec)
+        return densities(positions, self.channels[drawn], self.spec)
 
     def _sliced(self, positions: Tensor, channels: Tensor, planes: Tensor) -> Tensor:
         axis = self.view.axis

@@ -28,15 +28,21 @@ def check_fitting(networks: NetworkSettings, training: TrainingSettings, n_proce
         raise ValueError("`curriculum_steps` needs a condition to go by")
 
 
-def check_precision(training: TrainingSettings) -> None:
+def check_precision(precision: str, on: str) -> None:
     """Refuse a GPU that computes convolutions wrongly, as some releases of cuDNN do in bf16.
+
+    Parameters
+    ----------
+    precision : {"fp32", "bf16"}
+    on : str
+        Device, as torch names it.
 
     Raises
     ------
     ValueError
     """
-    device = torch.device(training.device)
-    if device.type != "cuda" or training.precision == "fp32":
+    device = torch.device(on)
+    if device.type != "cuda" or precision == "fp32":
         return
     random = torch.Generator().manual_seed(0)
     grid = torch.randn(2, 16, 8, 8, 8, generator=random).to(device)

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from generators.grids.spec import GridSpec
+from generators.kinds import OLDEST, name_of
 from generators.networks.dcwgan import Critic, Generator
 from generators.networks.settings import NetworkSettings
 from generators.template import Template
-from generators.training.checkpoint import WeightsError, first_difference
+from generators.training.checkpoint import WeightsError, first_difference, load_weights
 from generators.training.view import WINDOW, View
 
 LENGTH_TOLERANCE = 0.03
@@ -45,15 +46,10 @@ def fields_of(settings: object) -> dict[str, Any]:
     return plain
 
 
-def require_fitting(
-    description: dict[str, Any],
-    networks: NetworkSettings,
-    spec: GridSpec,
-    path: Path,
-    view: View = WINDOW,
-    any_lengths: bool = False,
-) -> None:
-    """Raise WeightsError if weights were made for other networks or another grid; lengths may differ by 3 %.
+def load_fitting(
+    path: Path, networks: object, spec: GridSpec, view: View, any_lengths: bool = False, kind: str = OLDEST
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read weights, with their description, for these networks and this grid; lengths may differ by 3 %.
 
     Settings that weights do not name, because they are older, had what is the default today.
 
@@ -61,12 +57,22 @@ def require_fitting(
     ----------
     any_lengths : bool
         The weights are only where a training begins, so that the window's lengths may differ by more.
+    kind : str
+        Of the generator, a name in `generators.kinds.KINDS`.
+
+    Raises
+    ------
+    WeightsError
+        If they are missing, damaged or made for something else.
     """
+    tensors, description = load_weights(path)
+    if name_of(description) != kind:
+        raise WeightsError(f"weights `{path}` do not fit: `generator` is {name_of(description)!r} but must be {kind!r}")
     wanted = {"network": fields_of(networks), "grid": spec.as_dict(), "view": view.as_dict()}
     network, grid = description.get("network"), description.get("grid")
     if not isinstance(network, dict) or not isinstance(grid, dict):
         raise WeightsError(f"weights `{path}` do not say what networks they are for")
-    network = {**fields_of(NetworkSettings()), **network}
+    network = {**fields_of(type(networks)()), **network}
     seen = description.get("view", WINDOW.as_dict())
     grid = {**grid, "origin": wanted["grid"]["origin"]}  # a frame, which the networks do not see
     for name in ("sigma", "lengths"):
@@ -75,6 +81,7 @@ def require_fitting(
     difference = first_difference({"network": network, "grid": grid, "view": seen}, wanted)
     if difference:
         raise WeightsError(f"weights `{path}` do not fit: {difference}")
+    return tensors, description
 
 
 def _close(found: Any, wanted: Any) -> bool:

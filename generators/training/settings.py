@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from generators.fields import require_least, require_named, require_positive, require_share, require_threads
+
 INTERPOLATIONS = ("sample", "epoch")
 PRECISIONS = ("fp32", "bf16")
 AUGMENTATIONS = ("none", "fixed", "adaptive")
@@ -71,7 +73,8 @@ class TrainingSettings:
     gradient_clip : float or None
         Largest norm of a network's gradient.
     terms : mapping of str to float
-        Further terms of the generator's loss with their weights, names in `generators.training.terms.TERMS`.
+        Further terms of the generator's loss with their weights, names in `generators.training.terms.TERMS` or
+        `generators.training.prepared_terms.PREPARED_TERMS`.
     terms_blend : int
         Steps over which these terms fade in.
     lattice_weight, condition_weight, information_weight : float
@@ -171,39 +174,31 @@ class TrainingSettings:
         # the names of the pieces come with torch, which a configuration that is only looked at does not wait for
         from generators.networks.losses import LOSSES, PENALTIES
         from generators.training.optimisers import OPTIMISERS
+        from generators.training.prepared_terms import PREPARED_TERMS
         from generators.training.schedules import SCHEDULES
         from generators.training.terms import TERMS
 
-        named = {
-            "loss": (self.loss, LOSSES),
-            "penalty": (self.penalty, [None, *PENALTIES]),
-            "penalty_interpolation": (self.penalty_interpolation, INTERPOLATIONS),
-            "optimiser": (self.optimiser, OPTIMISERS),
-            "schedule": (self.schedule, SCHEDULES),
-            "symmetry_augmentation": (self.symmetry_augmentation, AUGMENTATIONS),
-            "precision": (self.precision, PRECISIONS),
-        }
-        for name, (value, allowed) in named.items():
-            if value not in allowed:
-                raise ValueError(f"`{name}` is {value!r} but must be one of {sorted(map(str, allowed))}")
+        require_named(
+            self,
+            {
+                "loss": LOSSES,
+                "penalty": (None, *PENALTIES),
+                "penalty_interpolation": INTERPOLATIONS,
+                "optimiser": OPTIMISERS,
+                "schedule": SCHEDULES,
+                "symmetry_augmentation": AUGMENTATIONS,
+                "precision": PRECISIONS,
+            },
+        )
         for name in self.terms:
-            if name not in TERMS:
-                raise ValueError(f"`terms` names {name!r} but must name some of {sorted(TERMS)}")
-        self._check_numbers()
+            if name not in TERMS and name not in PREPARED_TERMS:
+                raise ValueError(f"`terms` names {name!r} but must name some of {sorted([*TERMS, *PREPARED_TERMS])}")
+        require_least(self, 1, COUNTS)
+        require_least(self, 0, NOT_NEGATIVE)
+        require_positive(self, ("generator_rate", "critic_rate"))
+        require_share(self, ("ema_decay", "replay_share"))
+        require_threads(self.threads)
         self._check_together()
-
-    def _check_numbers(self) -> None:
-        bounds = {
-            "at least 1": (COUNTS, lambda value: value >= 1),
-            "at least 1, or None": (("threads",), lambda value: value is None or value >= 1),
-            "at least 0": (NOT_NEGATIVE, lambda value: value >= 0),
-            "positive": (("generator_rate", "critic_rate"), lambda value: value > 0.0),
-            "in [0, 1)": (("ema_decay", "replay_share"), lambda value: 0.0 <= value < 1.0),
-        }
-        for rule, (names, fine) in bounds.items():
-            for name in names:
-                if not fine(getattr(self, name)):
-                    raise ValueError(f"`{name}` is {getattr(self, name)} but must be {rule}")
 
     def _check_together(self) -> None:
         if self.optimiser == "extra_adam" and (self.critic_steps > 1 or self.unrolled_steps):

@@ -1,7 +1,6 @@
 """Everything that changes while networks are trained, and how it becomes tensors and back."""
 
 import copy
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,17 +12,14 @@ from generators.networks.dcwgan import Critic, Generator
 from generators.networks.layers import store_channels_last
 from generators.networks.stabilisers import SeededDropout
 from generators.training.networks import prefixed, without_prefix
-from generators.training.optimisers import OPTIMISERS
-from generators.training.processes import Processes
+from generators.training.optimisers import OPTIMISERS, moments_of, restore_optimiser
 from generators.training.replay import Replay
+from generators.training.resumable import ROLLBACK_FACTOR
 from generators.training.schedules import SCHEDULES, ramp
 from generators.training.settings import TrainingSettings
 
 NETWORKS = ("generator", "critic", "averaged")
 OPTIMISER_NAMES = ("generator_optimiser", "critic_optimiser")
-ROLLBACK_FACTOR = 0.5
-"""What a rollback multiplies both learning rates by."""
-
 REMEDY_FACTOR = 0.5
 REMEDIES = {"roll_back": (0, 1), "lower_generator_rate": (0,), "lower_critic_rate": (1,)}
 """Which rates, generator's and critic's, each remedy lowers."""
@@ -72,8 +68,7 @@ class TrainingState:
         for name in NETWORKS:
             tensors |= prefixed(name, getattr(self, name).state_dict())
         for name in OPTIMISER_NAMES:
-            for index, moments in getattr(self, name).state_dict()["state"].items():
-                tensors |= prefixed(f"{name}.{index}", moments)
+            tensors |= prefixed(name, moments_of(getattr(self, name)))
         tensors |= prefixed("replay", self.replay.tensors()) | prefixed("best", self.best)
         return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
@@ -93,7 +88,7 @@ class TrainingState:
         for name in NETWORKS:
             getattr(self, name).load_state_dict(without_prefix(name, tensors))
         for name in OPTIMISER_NAMES:
-            _restore_optimiser(getattr(self, name), without_prefix(name, tensors))
+            restore_optimiser(getattr(self, name), without_prefix(name, tensors))
         self.random.set_state(tensors["random"].cpu())
         self.path_memory.copy_(tensors["path_memory"])
         self.replay.restore(without_prefix("replay", tensors))
@@ -113,18 +108,6 @@ class TrainingState:
             strength = ramp(self.step, settings.condition_start, settings.condition_blend)
             for network in (self.generator, self.critic):
                 set_condition_strength(network, strength)
-
-    def descend(
-        self, loss: Tensor, network: nn.Module, optimiser: torch.optim.Optimizer, processes: Processes
-    ) -> Tensor:
-        """Take one step downhill and return the norm of the gradient before clipping."""
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        processes.average_gradients(network)
-        limit = math.inf if self.settings.gradient_clip is None else self.settings.gradient_clip
-        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), limit)
-        optimiser.step()
-        return norm
 
     def remember_if_best(self, merit: float, ill: bool) -> None:
         """Keep generator average and critic as the best so far, if they are and nothing ails them."""
@@ -152,22 +135,16 @@ class TrainingState:
             said.append(f"{('generator', 'critic')[index]} rate times {REMEDY_FACTOR:g}")
         return ", ".join(said)
 
-    @torch.no_grad()
     def average(self) -> None:
-        """Move the averaged generator towards the generator, faster during the first steps."""
-        decay = min(self.settings.ema_decay, (1.0 + self.step) / (10.0 + self.step))
-        for mean, current in zip(self.averaged.parameters(), self.generator.parameters(), strict=True):
-            mean.lerp_(current, 1.0 - decay)
-        for kept, buffer in zip(self.averaged.buffers(), self.generator.buffers(), strict=True):
-            kept.copy_(buffer)
+        """Move the averaged generator towards the generator."""
+        move_average(self.averaged, self.generator, self.settings.ema_decay, self.step)
 
 
-def _restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    moments: dict[int, dict[str, Any]] = {}
-    parameters = optimiser.param_groups[0]["params"]
-    for name, tensor in tensors.items():
-        index, moment = name.split(".")
-        # in the parameter's memory order, so that later steps are the same to the bit
-        ordered = torch.empty_like(parameters[int(index)].detach()).copy_(tensor) if tensor.dim() > 0 else tensor
-        moments.setdefault(int(index), {})[moment] = ordered
-    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+@torch.no_grad()
+def move_average(averaged: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """Move a running average towards a network, faster during the first steps."""
+    decay = min(decay, (1.0 + step) / (10.0 + step))
+    for mean, current in zip(averaged.parameters(), network.parameters(), strict=True):
+        mean.lerp_(current, 1.0 - decay)
+    for kept, buffer in zip(averaged.buffers(), network.buffers(), strict=True):
+        kept.copy_(buffer)

@@ -2,10 +2,10 @@
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from generators.networks.conditioning import unit_interval
@@ -15,7 +15,8 @@ from generators.networks.losses import LOSSES, PENALTIES, Penalty
 from generators.networks.settings import NetworkSettings
 from generators.training.appearance import Appearance
 from generators.training.dataset import Batch, StructureDataset
-from generators.training.optimisers import ExtraAdam
+from generators.training.optimisers import ExtraAdam, descend
+from generators.training.prepared_terms import PreparedTerm
 from generators.training.processes import Processes
 from generators.training.schedules import grown, ramp
 from generators.training.settings import TrainingSettings
@@ -36,6 +37,8 @@ class Steps:
     dataset : StructureDataset
     appearance : Appearance
     processes : Processes
+    prepared : mapping of str to PreparedTerm
+        Those of the further terms that are more than a function of a batch.
     """
 
     def __init__(
@@ -46,9 +49,11 @@ class Steps:
         dataset: StructureDataset,
         appearance: Appearance,
         processes: Processes,
+        prepared: Mapping[str, PreparedTerm],
     ) -> None:
         self.networks, self.settings, self.state = networks, settings, state
         self.dataset, self.appearance, self.processes = dataset, appearance, processes
+        self.prepared = prepared
         self.loss = LOSSES[settings.loss]
         own = self.loss.penalty
         self.penalty: Penalty | None = own if settings.penalty is None else PENALTIES[settings.penalty]
@@ -138,7 +143,7 @@ class Steps:
         factor = self._interpolation(len(real)) if with_penalty else None
         loss, penalty, real_scores, fake_scores = self._objective(real, fake, batch.conditions, told, factor)
         heads, metrics = self._critic_heads(batch, real, made, noise)
-        norm = state.descend(loss + heads, state.critic, state.critic_optimiser, self.processes)
+        norm = self._descend(loss + heads, state.critic, state.critic_optimiser)
         state.critic_steps_done += 1
         self.appearance.adapt(real_scores, fake_scores)
         if self.loss.clip is not None:
@@ -148,6 +153,9 @@ class Steps:
         metrics |= {"critic_loss": loss, "wasserstein": real_scores.mean() - fake_scores.mean()}
         metrics |= {"critic_spread": real_scores.std(unbiased=False), "critic_gradient": norm}
         return metrics | ({"penalty": penalty} if with_penalty else {})
+
+    def _descend(self, loss: Tensor, network: nn.Module, optimiser: torch.optim.Optimizer) -> Tensor:
+        return descend(loss, network, optimiser, self.processes, self.settings.gradient_clip)
 
     def _interpolation(self, n: int) -> Tensor:
         """Places (n,) between generated and real samples."""
@@ -203,12 +211,13 @@ class Steps:
                 real_scores = self._judge(self._seen(batch.grids), conditions).scores
             loss = self.loss.generator(judged.scores, real_scores)
             further, metrics = self._generator_terms(batch, conditions, noise, made, judged)
-            norm = state.descend(loss + further, state.generator, state.generator_optimiser, self.processes)
+            norm = self._descend(loss + further, state.generator, state.generator_optimiser)
         return metrics | {"generator_loss": loss, "generator_gradient": norm}
 
     @property
     def _needs_real(self) -> bool:
-        return self.loss.relative or "feature_matching" in self.settings.terms
+        asked = any(term.needs_real for term in self.prepared.values())
+        return asked or self.loss.relative or "feature_matching" in self.settings.terms
 
     def _conditions(self) -> Tensor:
         size = self.batch_size
@@ -232,9 +241,12 @@ class Steps:
             metrics["generator_information"] = functional.mse_loss(judged.information, target)
             total = total + settings.information_weight * metrics["generator_information"]
 
+        def features_of(grids: Tensor) -> Tensor:
+            return self._judge(self._seen(grids), conditions).features
+
         def real_features() -> Tensor:
             assert batch is not None
-            return self._judge(self._seen(batch.grids), conditions).features
+            return features_of(batch.grids)
 
         at_hand = GeneratorBatch(
             generator=self.state.generator,
@@ -243,7 +255,9 @@ class Steps:
             conditions=conditions,
             grids=made.grids,
             features=judged.features,
+            features_of=features_of,
             real=real_features,
+            real_grids=None if batch is None else batch.grids,
             spec=self.dataset.spec,
             condition_specs=self.networks.conditions,
             random=self.state.random,
@@ -251,7 +265,9 @@ class Steps:
         )
         shown = ramp(self.state.step + 1, 0, settings.terms_blend)
         for name, weight in settings.terms.items():
-            metrics[name] = TERMS[name](at_hand)
+            prepared = self.prepared.get(name)
+            metrics[name] = TERMS[name](at_hand) if prepared is None else prepared(at_hand)
+            metrics |= {} if prepared is None else prepared.told
             total = total + shown * weight * metrics[name]
         return total, metrics
 

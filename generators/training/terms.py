@@ -29,8 +29,12 @@ class GeneratorBatch:
     """of `noise`, with a gradient"""
     features: Tensor
     """of the critic for `grids`"""
+    features_of: Callable[[Tensor], Tensor]
+    """of the critic for other grids under the same conditions"""
     real: Callable[[], Tensor]
     """the critic's features of a real batch under the same conditions"""
+    real_grids: Tensor | None
+    """that batch, where a term needs it"""
     spec: GridSpec
     condition_specs: tuple[ConditionSpec, ...]
     random: torch.Generator

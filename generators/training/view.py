@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from generators.fields import with_tuples
 from generators.grids.density import frozen_density, spread_matrices
 from generators.grids.slices import plane_spec
 from generators.grids.spec import GridSpec
@@ -93,8 +94,7 @@ class View:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "View":
         """Inverse of `as_dict`."""
-        tuples: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in fields.items()}
-        return cls(**tuples)
+        return cls(**with_tuples(fields))
 
 
 WINDOW = View()

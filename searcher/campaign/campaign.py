@@ -17,10 +17,10 @@ from searcher.campaign.storage.locking import DriverLock
 from searcher.campaign.storage.potential_versions import XML, add_version, current, version_folder
 from searcher.campaign.workers.executor import Executor, InlineExecutor, LocalExecutor
 from searcher.campaign.workers.fingerprints import Fingerprints
-from searcher.config import CampaignConfig, ExecutionSection, result_changing
+from searcher.config import CampaignConfig, ExecutionSection
 from searcher.errors import EnvironmentProblem
 from searcher.files import write_text
-from searcher.loading import dump_config, load_config
+from searcher.loading import dump_config, load_recorded
 from searcher.scoring.descriptors import SoapSettings
 from searcher.scoring.thermodynamics import Line
 
@@ -143,7 +143,7 @@ def read_campaign(folder: Path, stop: Event) -> Campaign:
         If its potential has changed.
     """
     ledger = Ledger.of_run(folder)
-    config = load_config(folder / "campaign.yaml").model_copy(update={"runs": folder.resolve().parent})
+    config = load_recorded(folder).model_copy(update={"runs": folder.resolve().parent})
     potential, executor = current(folder, ledger), InlineExecutor(stop)
     fingerprints = Fingerprints(executor, SoapSettings(species=("O", config.material.metal)))
     return Campaign(config, folder, ledger, executor, fingerprints, potential.spec, potential.hash, stop, None)
@@ -177,7 +177,6 @@ def _facts(config: CampaignConfig, hashed: str) -> dict[str, Any]:
         "uid": uuid4().hex,
         "seed": config.seed,
         "config": config.model_dump(mode="json"),
-        "result_changing": result_changing(config),
         "potential": hashed,
         "versions": versions(),
         "threads": config.execution.training_threads,

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from searcher.campaign.arms.gan_arm import check_settings
+from searcher.campaign.arms.kinds import check_arms
 from searcher.campaign.beginning.preparation import prepare
 from searcher.campaign.beginning.thickness import compare_thicknesses, print_thicknesses
-from searcher.campaign.beginning.withheld import find_again
 from searcher.campaign.campaign import Campaign, open_campaign
 from searcher.campaign.hopping.seeds import hop_for_seeds
 from searcher.campaign.hopping.visited_minima import read_minima
@@ -21,14 +21,15 @@ from searcher.campaign.improvement.improving import IMPROVE, improve, take_up
 from searcher.campaign.loop import run_campaign
 from searcher.campaign.pretraining import pretrain
 from searcher.campaign.problem import SurfaceProblem
-from searcher.campaign.resuming import FINISHED
 from searcher.campaign.stopping import StopRequest, stop_before_wall_time
 from searcher.campaign.storage.candidate import PREPARATION, Gate
+from searcher.campaign.storage.iterations import finished_iterations
 from searcher.campaign.storage.ledger import Ledger
+from searcher.campaign.withheld import find_again
 from searcher.campaign.workers.executor import Executor
 from searcher.config import CampaignConfig, ImproveSection
-from searcher.errors import EnvironmentProblem, InputError, StoppedOnRequest
-from searcher.loading import load_config
+from searcher.errors import EnvironmentProblem, InputError, StoppedOnRequest, storage_failed
+from searcher.loading import load_recorded
 from searcher.results.export import write_accepted_db
 from searcher.results.report import write_report
 from searcher.results.status import print_status, status
@@ -59,15 +60,17 @@ def drive(
     if config.budget.wall_time_hours is not None:
         stop_before_wall_time(stop, config.budget.wall_time_hours)
     check_settings(config)
+    check_arms(config)
     campaign = open_campaign(config, stop, extend, forked_from)
     tracker = make_tracker(campaign.folder, config)
     try:
-        problem = run_campaign(campaign, console, lambda campaign, iteration: _project(campaign, tracker))
+        problem = run_campaign(campaign, console, lambda campaign, iteration: _project(campaign, tracker, console))
         _count_withheld(campaign, problem, console)
-        _project(campaign, tracker, campaign.executor)
+        reported = _project(campaign, tracker, console, campaign.executor)
         _end(campaign, tracker, "FINISHED")
         print_status(status(campaign.folder, campaign.ledger), console)
-        console.print(f"report: {campaign.folder / 'report.html'}")
+        if reported:
+            console.print(f"report: {campaign.folder / 'report.html'}")
     except (StoppedOnRequest, KeyboardInterrupt):
         _end(campaign, tracker, "KILLED", stop.seconds_left() - CLOSING_S)
         raise
@@ -82,7 +85,7 @@ def train_on_run(
     folder: Path, out: Path, steps: int, also: Path | None, withhold: Path | None, console: Console
 ) -> None:
     """Train a generator on everything that a campaign has relaxed; see `pretraining`."""
-    config = load_config(folder / "campaign.yaml")
+    config = load_recorded(folder)
     withheld = read_structures(withhold) if withhold else []
     campaign = open_campaign(config.model_copy(update={"runs": folder.parent}), Event())
     try:
@@ -105,14 +108,14 @@ def improve_run(folder: Path, changes: Mapping[str, Any], console: Console) -> N
     InputError
         If no iteration is finished, the last one was improved on already, or settings are missing.
     """
-    config = load_config(folder / "campaign.yaml")
+    config = load_recorded(folder)
     try:
         section = ImproveSection.model_validate({**config.improve.model_dump(), **changes})
     except ValidationError as error:
         raise InputError(f"`improve`: {error.errors()[0]['msg']}") from None
     campaign = open_campaign(config.model_copy(update={"runs": folder.parent}), Event())
     try:
-        finished = [iteration for iteration, name, _ in campaign.ledger.stages() if name == FINISHED]
+        finished = finished_iterations(campaign.ledger)
         if not finished:
             raise InputError(f"`{folder}` has no finished iteration to learn from; `searcher run` goes on")
         if campaign.ledger.stage(finished[-1], IMPROVE) is not None:
@@ -173,7 +176,7 @@ def synchronise(folder: Path) -> None:
     ledger = Ledger.of_run(folder)
     state, ended = status(folder, ledger)["state"], ledger.fact("ended", "KILLED")
     ledger.close()
-    config = load_config(folder / "campaign.yaml")
+    config = load_recorded(folder)
     tracker = make_tracker(folder, config.model_copy(update={"runs": folder.parent}))
     if not tracker.project({"running": "RUNNING", "finished": "FINISHED"}.get(state, ended)):
         raise EnvironmentProblem("MLflow is not up to date; nothing is lost, since the ledger holds it all")
@@ -207,7 +210,42 @@ def _count_withheld(campaign: Campaign, problem: SurfaceProblem, console: Consol
         console.print(f"{again} of {len(found)} terminations that training never saw were found again")
 
 
-def _project(campaign: Campaign, tracker: Tracker, executor: Executor | None = None) -> None:
+def _project(campaign: Campaign, tracker: Tracker, console: Console, executor: Executor | None = None) -> bool:
+    """Bring what hangs on the ledger up to date; whether the report is."""
     write_accepted_db(campaign.folder, campaign.ledger)
-    write_report(campaign.folder, campaign.ledger, executor)
+    reported = report_or_tell(campaign, console, executor)
     tracker.update("RUNNING")
+    return reported
+
+
+def report_or_tell(campaign: Campaign, console: Console, executor: Executor | None = None) -> bool:
+    """Write the report; whatever goes wrong in it is told and ends no campaign, since it is only a view of the ledger.
+
+    Returns
+    -------
+    bool
+        Whether it was written.
+
+    Raises
+    ------
+    StoppedOnRequest
+        If the campaign is asked to stop meanwhile.
+    OSError, sqlite3.Error
+        If the disk is full, read-only or broken, or the ledger cannot be read.
+    """
+    try:
+        write_report(campaign.folder, campaign.ledger, executor)
+    except StoppedOnRequest:
+        raise
+    except Exception as error:
+        if storage_failed(error):
+            raise
+        told = (
+            f"the report of {campaign.folder} could not be written "
+            f"({type(error).__name__}: {' '.join(str(error).split())}); nothing else depends on it, and "
+            f"`searcher report {campaign.folder}` tries again"
+        )
+        log.warning("%s", told)
+        console.print(f"warning: {told}", markup=False, highlight=False, soft_wrap=True)
+        return False
+    return True

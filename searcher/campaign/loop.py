@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable
 
 from rich.console import Console
+from threadpoolctl import threadpool_limits
 
+from generators.training.resumable import torch_threads
 from searcher.campaign import stages
 from searcher.campaign.arms.shares import plan
 from searcher.campaign.beginning.inheritance import inherit
@@ -15,9 +17,10 @@ from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.snapshot import take_snapshot
 from searcher.campaign.stopping import stop_if_asked
 from searcher.campaign.storage.candidate import PREPARATION
+from searcher.campaign.storage.iterations import LAST_STAGE
 from searcher.campaign.storage.retention import require_space, sweep
 
-AfterIteration = Callable[[Campaign, int], None]
+AfterIteration = Callable[[Campaign, int], object]
 
 
 def run_campaign(campaign: Campaign, console: Console, after_iteration: AfterIteration) -> SurfaceProblem:
@@ -33,11 +36,18 @@ def run_campaign(campaign: Campaign, console: Console, after_iteration: AfterIte
     StoppedOnRequest
         If a signal or the wall time asked for it; everything finished is recorded.
     """
+    # last digits depend on how many threads share a matrix product, and must not depend on OMP_NUM_THREADS
+    training_threads = campaign.config.execution.training_threads
+    with threadpool_limits(limits=1, user_api="blas"), torch_threads(training_threads):
+        return _go_on(campaign, console, after_iteration)
+
+
+def _go_on(campaign: Campaign, console: Console, after_iteration: AfterIteration) -> SurfaceProblem:
     problem = take_up(campaign, prepare(campaign, console))
     _inherit(campaign, problem, console)
     after_iteration(campaign, -1)
     for iteration in range(campaign.config.budget.iterations):
-        if campaign.ledger.stage(iteration, "close") is not None:
+        if campaign.ledger.stage(iteration, LAST_STAGE) is not None:
             continue
         stop_if_asked(campaign.stop)
         require_space(campaign.folder, campaign.config.keep.free_gib)
@@ -53,7 +63,7 @@ def run_campaign(campaign: Campaign, console: Console, after_iteration: AfterIte
             problem = improve(campaign, problem, iteration, campaign.config.improve, console)
         with campaign.ledger.transaction():
             campaign.ledger.finish_stage(
-                iteration, "close", {"snapshot": snapshot.hash, "seconds": round(time.monotonic() - began, 1)}
+                iteration, LAST_STAGE, {"snapshot": snapshot.hash, "seconds": round(time.monotonic() - began, 1)}
             )
         sweep(campaign.folder, campaign.ledger, campaign.config.keep)
         after_iteration(campaign, iteration)

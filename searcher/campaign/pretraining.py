@@ -9,11 +9,11 @@ import numpy as np
 from ase import Atoms
 from rich.console import Console
 
-from generators.gan import WEIGHTS_NAME
+from generators.learned import WEIGHTS_NAME
 from generators.proposal import TrainingRecord
 from generators.training.checkpoint import load_weights, save_weights
 from searcher.campaign.arms.gan_arm import gan_proposer, training_settings
-from searcher.campaign.arms.proposing import training_records
+from searcher.campaign.arms.training_records import training_records
 from searcher.campaign.beginning.preparation import add_references
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.problem import SurfaceProblem

@@ -96,9 +96,8 @@ class SurfaceProblem:
         return o_low <= oxygen <= o_high and m_low <= metal <= m_high
 
 
-def template_settings(config: CampaignConfig) -> TemplateSettings:
+def template_settings(surface: SurfaceSection) -> TemplateSettings:
     """The configured division of the slab."""
-    surface = config.surface
     return TemplateSettings(
         frozen_thickness=surface.frozen_thickness,
         free_repeats=surface.free_repeats,
@@ -106,6 +105,21 @@ def template_settings(config: CampaignConfig) -> TemplateSettings:
         slack_above=surface.slack_above,
         vacuum=surface.vacuum,
     )
+
+
+def gamma_of_bottom(slab: Atoms, energy: float, energy_bulk: float) -> float:
+    """γ in eV/Å² of a template's lower face.
+
+    Parameters
+    ----------
+    slab : ase.Atoms
+        As `searcher.structures.templates.bottom_slab` cuts it: stoichiometric, with two such faces.
+    energy, energy_bulk : float
+        eV, of the slab and of a formula unit of the bulk.
+    """
+    metal = int(np.count_nonzero(slab.numbers != 8))
+    area = float(slab.cell[0, 0] * slab.cell[1, 1])
+    return (energy - metal * energy_bulk) / (2 * area)
 
 
 def surface_repeat(surface: SurfaceSection, crystal: Crystal) -> tuple[int, int]:
@@ -128,7 +142,7 @@ def build_problem(config: CampaignConfig, references: ReferenceEnergies, gamma_b
     """
     crystal = Crystal(config.material.metal, references.a, references.c, references.u)
     repeat = surface_repeat(config.surface, crystal)
-    template = build_template(crystal, config.surface.facet, repeat, template_settings(config), gamma_bottom)
+    template = build_template(crystal, config.surface.facet, repeat, template_settings(config.surface), gamma_bottom)
     metal = config.material.metal
     try:
         thresholds = ValidityThresholds(**config.validity)

@@ -55,4 +55,5 @@ def following(console: Console, label: str, total: int) -> Iterator[Callable[[Ma
 
 
 def _losses(metrics: Mapping[str, float]) -> str:
-    return f"critic {metrics['critic_loss']:.3g}, generator {metrics['generator_loss']:.3g}"
+    ending = "_loss"
+    return ", ".join(f"{n.removesuffix(ending)} {value:.3g}" for n, value in metrics.items() if n.endswith(ending))

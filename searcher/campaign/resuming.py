@@ -8,8 +8,10 @@ from typing import Any
 
 from searcher.campaign.improvement.versions import current_potential
 from searcher.campaign.provenance import provenance
+from searcher.campaign.storage.iterations import finished_iterations
 from searcher.campaign.storage.ledger import Ledger
 from searcher.config import CampaignConfig, flatten, result_changing
+from searcher.config.recorded import mended, recorded_config
 from searcher.errors import EnvironmentProblem, InputError
 
 PACKAGES = (
@@ -17,7 +19,6 @@ PACKAGES = (
 )  # fmt: skip
 ARCHIVE_DEPENDS_ON = ("material", "surface", "o2_reference")
 """sections that must be equal for energies and templates of two campaigns to be the same"""
-FINISHED = "close"
 
 
 def versions() -> dict[str, str]:
@@ -35,10 +36,7 @@ def refuse_changes(ledger: Ledger, config: CampaignConfig, hashed: str) -> None:
     EnvironmentProblem
         If the potential's files have changed.
     """
-    now = result_changing(config)
-    defaults = result_changing(CampaignConfig(name=config.name, potential=config.potential))
-    # a setting that an older program did not know had no effect, as its default has none
-    before = {key: defaults[key] for key in now if key in defaults} | ledger.fact("result_changing")
+    before, now = result_changing(recorded_config(ledger.fact("config"))), result_changing(config)
     changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if changed:
         listed = "; ".join(f"`{key}` was {before.get(key)!r}, is {now.get(key)!r}" for key in changed)
@@ -69,13 +67,13 @@ def resumed(ledger: Ledger, config: CampaignConfig, extend: bool) -> CampaignCon
     extend : bool
         If all iterations are done, do as many again. An extended campaign that was interrupted goes on to its new end.
     """
-    done = sum(name == FINISHED for _, name, _ in ledger.stages())
+    done = len(finished_iterations(ledger))
     asked = config.budget.iterations
     end = max(asked, int(ledger.fact("extended_to", 0)))
     if extend and done >= end:
         end = done + asked
     config = config.model_copy(update={"budget": config.budget.model_copy(update={"iterations": end})})
-    before, now = flatten(ledger.fact("config")), flatten(config.model_dump(mode="json"))
+    before, now = flatten(mended(ledger.fact("config"))), flatten(config.model_dump(mode="json"))
     changes = {key: [before.get(key), now.get(key)] for key in before.keys() | now.keys()}
     changes = {key: change for key, change in changes.items() if change[0] != change[1]}
     record = {"time": time.time(), **provenance(), "changes": changes}
@@ -97,7 +95,7 @@ def read_origin(folder: Path, config: CampaignConfig, hashed: str) -> dict[str, 
         If its structures and energies mean something else under these settings.
     """
     ledger = Ledger.of_run(folder)
-    before, now = flatten(ledger.fact("config")), flatten(config.model_dump(mode="json"))
+    before, now = flatten(mended(ledger.fact("config"))), flatten(config.model_dump(mode="json"))
     differing = [
         f"`{key}` was {before.get(key)!r}, is {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())

@@ -27,26 +27,40 @@ class KnownTermination:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """A relaxation that led to no valid minimum of its own: it ended early, in something known, or nowhere."""
+
+    id: str
+    arm: str
+    start: str
+    """the structure that it began with"""
+
+
+@dataclass(frozen=True)
 class Snapshot:
-    """The known terminations at the start of an iteration.
+    """The known terminations at the start of an iteration, and what was relaxed in vain.
 
     Attributes
     ----------
     iteration : int
     known : tuple of KnownTermination
         In the order of their ids.
+    tried : tuple of Attempt
+        Likewise.
     """
 
     iteration: int
     known: tuple[KnownTermination, ...]
+    tried: tuple[Attempt, ...] = ()
 
     @property
     def hash(self) -> str:
-        """Changes with ids, structures, γ or paths."""
+        """Changes with ids, structures, γ, paths or what was tried."""
         rows = [
             [k.id, k.structure, k.line.gamma0, k.line.slope, k.energy_class, k.accepted, k.path] for k in self.known
         ]
-        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+        tried = [[t.id, t.start] for t in self.tried]
+        return hashlib.sha256(json.dumps([rows, tried]).encode()).hexdigest()
 
     @property
     def lines(self) -> dict[str, Line]:
@@ -69,12 +83,9 @@ def take_snapshot(
     line_of : callable
         γ(Δμ_O) of a minimum by the potential in use; by default the one that was recorded with it.
     """
-    known = [
-        _termination(ledger, candidate, line_of)
-        for candidate in ledger.candidates(before=iteration, reached=Gate.VALID_RELAXED)
-        if is_known(candidate)
-    ]
-    return Snapshot(iteration, tuple(known))
+    relaxed = ledger.candidates(before=iteration, reached=Gate.SELECTED)
+    known = tuple(_termination(ledger, candidate, line_of) for candidate in relaxed if is_known(candidate))
+    return Snapshot(iteration, known, tuple(_attempt(c) for c in relaxed if _in_vain(c)))
 
 
 def found_among(
@@ -85,6 +96,21 @@ def found_among(
     """Those of the candidates that have relaxed to a valid minimum, judged or not, in the order of ids."""
     relaxed = [c for c in map(ledger.candidate, sorted(ids)) if c.passed >= Gate.VALID_RELAXED]
     return tuple(_termination(ledger, candidate, line_of) for candidate in relaxed)
+
+
+def tried_among(ledger: Ledger, ids: Iterable[str]) -> tuple[Attempt, ...]:
+    """Those of the candidates that were relaxed in vain, in the order of ids."""
+    return tuple(_attempt(c) for c in map(ledger.candidate, sorted(ids)) if _in_vain(c))
+
+
+def _in_vain(candidate: Candidate) -> bool:
+    """Whether a relaxation ended without a valid minimum; one that failed says nothing of its structure."""
+    relaxed = Gate.SELECTED <= candidate.passed < Gate.VALID_RELAXED
+    return relaxed and candidate.verdict == Verdict.REJECTED and candidate.proposed is not None
+
+
+def _attempt(candidate: Candidate) -> Attempt:
+    return Attempt(candidate.id, candidate.arm, str(candidate.proposed))
 
 
 def _termination(ledger: Ledger, candidate: Candidate, line_of: Callable[[Candidate], Line]) -> KnownTermination:

@@ -8,16 +8,17 @@ from rich.console import Console
 
 from searcher.campaign.arms.knowledge import Knowledge
 from searcher.campaign.arms.known import describe_known, known_to, of_interest
-from searcher.campaign.arms.proposing import Source, learn
+from searcher.campaign.arms.proposing import learn
 from searcher.campaign.arms.shares import ArmPlan
-from searcher.campaign.arms.waves import wave
+from searcher.campaign.arms.source import Source
+from searcher.campaign.arms.waves import outcomes_before, outcomes_of_wave, wave
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.early_stopping import EARLY_REASONS, StopPlan, plan_stops
 from searcher.campaign.judging import judge
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.progress import counting
 from searcher.campaign.relaxing import relax_candidates
-from searcher.campaign.snapshot import Snapshot, found_among
+from searcher.campaign.snapshot import Snapshot, found_among, tried_among
 from searcher.campaign.stopping import stop_if_asked
 from searcher.campaign.storage.candidate import Gate, Verdict
 
@@ -67,9 +68,15 @@ def search(
             waiting = [c for c in chosen if not c.finished and c.passed == Gate.SELECTED]
             if waiting:
                 relax_candidates(campaign, problem, waiting, advance, _stops(campaign, problem, knowledge))
-            found = found_among(ledger, [c.id for c in chosen], campaign.line_of)
+            ids, control = [c.id for c in chosen], campaign.config.control_arms
+            found, tried = found_among(ledger, ids, campaign.line_of), tried_among(ledger, ids)
+            outcomes = outcomes_of_wave(campaign, iteration, number)
             for known, arm in {known: arm for arm, known in knowledge.items()}.items():
-                known.learn(of_interest(found, arm, campaign.config.control_arms))
+                known.learn(
+                    of_interest(found, arm, control),
+                    of_interest(tried, arm, control),
+                    of_interest(outcomes, arm, control),
+                )
     with ledger.transaction():
         ledger.finish_stage(iteration, "relax", {arm: _savings(campaign, iteration, arm) for arm in plans})
     for arm in plans:
@@ -85,13 +92,16 @@ def _knowledge(
 ) -> dict[str, Knowledge]:
     """By arm, what it knows when the iteration begins; arms that know the same share it."""
     control, shared = campaign.config.control_arms, {}
+    outcomes = outcomes_before(campaign, snapshot.iteration)
     knowledge = {}
     for arm in campaign.config.arms:
         if arm.name in plans:
             alike = (arm.name if arm.name in control else None, arm.screening.known_basins, arm.screening.surrogate)
             if alike not in shared:
                 known = known_to(snapshot, arm.name, control)
-                shared[alike] = Knowledge(campaign, problem, known, arm.screening)
+                shared[alike] = Knowledge(
+                    campaign, problem, known, arm.screening, of_interest(outcomes, arm.name, control)
+                )
             knowledge[arm.name] = shared[alike]
     return knowledge
 

@@ -5,11 +5,12 @@ from threading import Event
 
 from rich.console import Console
 
-from generators.gan import WEIGHTS_NAME
+from generators.learned import WEIGHTS_NAME
 from generators.training.processes import join_processes, leave_processes
-from searcher.campaign.arms.gan_arm import fit, training_settings
-from searcher.campaign.arms.proposing import training_records
+from searcher.campaign.arms.kinds import kind_of
+from searcher.campaign.arms.learned import fit
 from searcher.campaign.arms.training_job import Metric, alone_in, finished, leave, training_folder
+from searcher.campaign.arms.training_records import training_records
 from searcher.campaign.beginning.preparation import recorded_problem
 from searcher.campaign.campaign import read_campaign
 from searcher.campaign.improvement.improving import take_up
@@ -28,13 +29,15 @@ def train_iteration(folder: Path, iteration: int, arm_name: str, stop: Event, co
         Between two steps, if asked for.
     """
     campaign = read_campaign(folder, stop)
-    arm = next((arm for arm in campaign.config.arms if arm.name == arm_name and arm.kind == "gan"), None)
-    if arm is None or campaign.ledger.stage(iteration, "plan") is None:
+    trained = (arm for arm in campaign.config.arms if arm.name == arm_name and hasattr(kind_of(arm), "learner"))
+    if (arm := next(trained, None)) is None or campaign.ledger.stage(iteration, "plan") is None:
         raise InputError(f"`{folder}` has no arm `{arm_name}` that trains in iteration {iteration}")
     place = training_folder(campaign.folder, iteration, arm.name)
     weights = place / WEIGHTS_NAME
     place.mkdir(parents=True, exist_ok=True)
-    processes = join_processes(training_settings(campaign.config).device)
+    problem = take_up(campaign, recorded_problem(campaign.ledger))
+    learner = kind_of(arm).learner(campaign, problem, arm)
+    processes = join_processes(learner.device)
     lock = alone_in(place)
     if processes.first:
         lock.acquire()
@@ -42,11 +45,10 @@ def train_iteration(folder: Path, iteration: int, arm_name: str, stop: Event, co
     try:
         if finished(place, weights) is not None:
             return
-        problem = take_up(campaign, recorded_problem(campaign.ledger))
         snapshot = take_snapshot(campaign.ledger, iteration, campaign.line_of)
         records = training_records(campaign, problem, snapshot)
         metrics: list[Metric] = []
-        source = fit(campaign, problem, snapshot, arm, records, metrics, console, processes)
+        source = fit(campaign, problem, snapshot, arm, learner, records, metrics, console, processes)
         if processes.first:
             leave(place, metrics, weights, [finding.as_dict() for finding in source.findings])
     finally:

@@ -18,7 +18,7 @@ Conditions = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
-    for command in (dataset, train, sample, assess, tune):
+    for command in (dataset, train, sample, assess, interpolate, tune):
         app.command()(command)
 
 
@@ -134,18 +134,26 @@ def assess(
     out: Annotated[Path | None, typer.Option(help="Folder for pictures; made if missing.")] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Samples.")] = 256,
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
+    reach: Annotated[
+        int, typer.Option(min=0, help="Of so many structures: how near does the generator come? Seconds for each.")
+    ] = 0,
+    attribution: Annotated[
+        int, typer.Option(min=0, help="Of so many structures: what does the critic look at? Needs Captum and --out.")
+    ] = 0,
     workers: Workers = CORES,
     as_json: AsJson = False,
 ) -> None:
     """Compare what a generator makes with its training set and with what was held out of it."""
     from searcher.structures.files import read_named
 
+    if attribution and out is None:
+        raise InputError("`--attribution` needs `--out`, the folder that gets its pictures")
     named = read_named(files)
     from searcher.generation.assessment import assess as measure
     from searcher.generation.assessment import print_assessment
     from searcher.generation.data_set import data_set
     from searcher.generation.sampling import open_sampler
-    from searcher.generation.training import CONFIG
+    from searcher.generation.training import CONFIG, WEIGHTS
     from searcher.loading import load_generator_config
 
     sampler, template = open_sampler(weights, None)
@@ -154,13 +162,61 @@ def assess(
         out.mkdir(parents=True, exist_ok=True)
     executor = make_executor(workers)
     try:
-        told = measure(sampler, template, data, n, seed, executor, out)
+        told = measure(sampler, template, data, n, seed, executor, out, reach)
     finally:
         executor.close()
+    if attribution and out is not None:
+        from searcher.generation.attributed import draw_attribution
+        from searcher.generation.reach import known_structures, spread_over
+
+        chosen = spread_over(known_structures(data, template), attribution)
+        told["attribution"] = draw_attribution(weights / WEIGHTS, template, chosen, out)
     if as_json:
         print(json.dumps(told, indent=1))
     else:
         print_assessment(told, Console())
+
+
+def interpolate(
+    weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Folder that `searcher train` wrote.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="The structure files it was trained on.")],
+    out: Annotated[Path, typer.Option(help="Structure file to write (.extxyz), for `searcher relax`.")],
+    first: Annotated[int, typer.Option(min=0, help="Which structure of the files the way begins at.")] = 0,
+    last: Annotated[int | None, typer.Option(min=0, help="Which it ends at; the last one by default.")] = None,
+    n: Annotated[int, typer.Option("--n", min=2, help="Structures, both ends included.")] = 9,
+    seed: Annotated[int, typer.Option(help="Of the search for the ends' noise.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Write what a generator makes on the way from one structure to another."""
+    if out.suffix != ".extxyz" or not out.parent.is_dir():
+        raise InputError(f"`--out` is `{out}` but must end in .extxyz, in a folder that exists")
+    from searcher.structures.files import read_named
+
+    named = read_named(files)
+    last = len(named) - 1 if last is None else last
+    for name, number in (("--first", first), ("--last", last)):
+        if number >= len(named):
+            raise InputError(f"`{name}` is {number} but the files hold {len(named)} structures, counted from 0")
+    from searcher.generation.data_set import data_set
+    from searcher.generation.interpolation import way_between
+    from searcher.generation.reach import known_structures
+    from searcher.generation.sampling import open_sampler
+    from searcher.generation.training import CONFIG
+    from searcher.loading import load_generator_config
+
+    sampler, template = open_sampler(weights, None)
+    data = data_set(named, load_generator_config(weights / CONFIG).data)
+    known = {one.name: one for one in known_structures(data, template)}
+    told = way_between(sampler, template, [known[named[k][0]] for k in (first, last)], n, seed, out)
+    if as_json:
+        print(json.dumps(told, indent=1))
+    else:
+        for end in told["ends"]:
+            print(f"{end['name']}: {end['unexplained']:.1%} of its grid stays unexplained")
+        print(
+            f"{' → '.join(told['steps'])}: "
+            + (f"{told['structures']} structures in {told['out']}" if told["out"] else "nothing to write")
+        )
 
 
 def tune(

@@ -36,6 +36,18 @@ def note(text: str) -> None:
     Console(stderr=True, soft_wrap=True, highlight=False).print(text, markup=False)
 
 
+def check_folder_of(path: Path | None, option: str) -> None:
+    """Make sure that a file that an option names can be written.
+
+    Raises
+    ------
+    InputError
+        If its folder does not exist.
+    """
+    if path is not None and not path.parent.is_dir():
+        raise InputError(f"`{option}` is `{path}` but the folder `{path.parent}` does not exist")
+
+
 def make_executor(workers: int) -> "Executor":
     """Isolated processes for energies and SOAP vectors."""
     from searcher.campaign.workers.executor import LocalExecutor

@@ -15,6 +15,7 @@ from searcher.commands.options import (
     Potential,
     RunPath,
     Workers,
+    check_folder_of,
     make_executor,
     named_potential,
     note,
@@ -74,6 +75,7 @@ def report(
         list[Path] | None,
         typer.Option(metavar="RUN", help="A campaign of another facet for the diagram; repeatable."),
     ] = None,
+    reach: Annotated[int, typer.Option(min=0, help="Of so many minima: can the last generator make them?")] = 0,
 ) -> None:
     """Write report.html."""
     from searcher.campaign.storage.ledger import Ledger
@@ -82,7 +84,7 @@ def report(
     ledger = Ledger.of_run(run_folder)
     executor = make_executor(CORES)
     try:
-        print(write_report(run_folder, ledger, executor, beside or ()))
+        print(write_report(run_folder, ledger, executor, beside or (), reach))
     finally:
         executor.close()
 
@@ -258,8 +260,7 @@ def import_results(
     missing = [source for source in sources if not source.exists()]
     if missing:
         raise InputError(f"`{missing[0]}` does not exist")
-    if training is not None and not training.parent.is_dir():
-        raise InputError(f"`--training` is `{training}` but the folder `{training.parent}` does not exist")
+    check_folder_of(training, "--training")
     from searcher.results.dft_results import import_results as read_back
     from searcher.results.dft_results import print_comparison
 
@@ -280,8 +281,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Campaigns beside each other: funnels, envelopes, shared and distinct terminations."""
-    if merged is not None and not merged.parent.is_dir():
-        raise InputError(f"`--merged` is `{merged}` but the folder `{merged.parent}` does not exist")
+    check_folder_of(merged, "--merged")
     from searcher.results import comparison
     from searcher.structures.files import write_compressed
 
@@ -305,8 +305,7 @@ def _checked_axes(
         raise InputError(f"`--pressure` is {min(pressures):g} bar but must be positive and finite")
     if delta_mu_range is not None and not delta_mu_range[0] < delta_mu_range[1]:
         raise InputError(f"`--range` is {delta_mu_range[0]} to {delta_mu_range[1]} eV but must rise")
-    if picture is not None and not picture.parent.is_dir():
-        raise InputError(f"`--picture` is `{picture}` but the folder `{picture.parent}` does not exist")
+    check_folder_of(picture, "--picture")
     return pressures
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from searcher.commands.options import AsJson, ConfigPath, Overrides, RunPath, note
+from searcher.commands.options import AsJson, ConfigPath, Overrides, RunPath, check_folder_of, note
 from searcher.errors import InputError, StoppedOnRequest
 
 
@@ -90,8 +90,7 @@ def roundtrip(
     """Is a grid fine enough? Structures to a grid and back."""
     from searcher.structures.files import read_named
 
-    if picture is not None and not picture.parent.is_dir():
-        raise InputError(f"`--picture` is `{picture}` but the folder `{picture.parent}` does not exist")
+    check_folder_of(picture, "--picture")
     named = read_named(structures)
     from searcher.roundtrip import RoundtripSettings, print_roundtrip
     from searcher.roundtrip import roundtrip as measure

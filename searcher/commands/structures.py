@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from searcher.commands.options import CORES, Arguments, AsJson, Potential, Workers, make_executor, named_potential
+from searcher.commands.options import (
+    CORES,
+    Arguments,
+    AsJson,
+    Potential,
+    Workers,
+    check_folder_of,
+    make_executor,
+    named_potential,
+)
 from searcher.errors import InputError
 
 
@@ -81,5 +90,4 @@ def relax(
 def _check_out(out: Path) -> None:
     if out.suffix not in (".extxyz", ".xyz"):
         raise InputError(f"`--out` is `{out}` but must end in .extxyz")
-    if not out.parent.is_dir():
-        raise InputError(f"`--out` is `{out}` but the folder `{out.parent}` does not exist")
+    check_folder_of(out, "--out")

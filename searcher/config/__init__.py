@@ -1,6 +1,6 @@
 """The settings of a campaign. Lengths are in Å, energies in eV, unless a key's name says otherwise."""
 
-from searcher.config.arms import ArmSection, MovesSection, ScreeningSection, StoppingSection
+from searcher.config.arms import ArmSection, ScreeningSection, StoppingSection
 from searcher.config.base import CountRange, PositiveFloat, PositiveInt, Settings
 from searcher.config.campaign import COSMETIC, CampaignConfig, flatten, result_changing
 from searcher.config.execution import BudgetSection, ExecutionSection, KeepSection, SlurmSection, TrackingSection
@@ -21,7 +21,6 @@ __all__ = [
     "ImproveSection",
     "KeepSection",
     "MaterialSection",
-    "MovesSection",
     "NetworkSection",
     "PositiveFloat",
     "PositiveInt",

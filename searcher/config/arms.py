@@ -1,8 +1,9 @@
 """Sources of proposals, and which of their proposals are relaxed, how far."""
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from searcher.config.base import PositiveFloat, PositiveInt, Settings
 
@@ -19,6 +20,13 @@ class ScreeningSection(Settings):
     surrogate: bool = Field(
         default=True, description="what may relax lowest goes first, by a guess that past relaxations taught"
     )
+    newness: bool = Field(
+        default=True, description="learn from past relaxations how far from the known a start must be to lead elsewhere"
+    )
+    rank: Literal["gain", "height"] = Field(
+        default="gain",
+        description="first what is expected to come furthest below the margin as something new, or what may be lowest",
+    )
     deviations: Annotated[float, Field(ge=0)] = Field(
         default=1.0, description="how many standard deviations below the guess a proposal may be hoped to relax"
     )
@@ -29,39 +37,6 @@ class ScreeningSection(Settings):
     explored: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.25, description="share of the places that go to the least certain guesses"
     )
-
-
-class MovesSection(Settings):
-    """How an arm of kind `hopping` changes what is known."""
-
-    kind: Literal["delocalized", "cartesian"] = Field(
-        default="delocalized", description="delocalized (along collective bond stretches) or Cartesian displacements"
-    )
-    step_length: Annotated[float, Field(gt=0, description="largest Cartesian component of a displacement in Å")] = 1.2
-    mode_fraction: Annotated[
-        float, Field(gt=0, le=1, description="share of the delocalized modes that a move combines")
-    ] = 0.25
-    oxygen_probability: Annotated[
-        float, Field(ge=0, le=1, description="how often an oxygen atom is inserted or removed instead")
-    ] = 0.3
-    relocation_probability: Annotated[
-        float, Field(ge=0, le=1, description="how often an oxygen atom is taken away and put elsewhere instead")
-    ] = 0.2
-    crossover_probability: Annotated[
-        float, Field(ge=0, le=1, description="how often half of the cell is taken from another termination instead")
-    ] = 0.35
-    reach_mev_per_A2: Annotated[
-        float,
-        Field(gt=0, description="moves begin e times less often at a termination so much further above the envelope"),
-    ] = 15.0
-
-    @model_validator(mode="after")
-    def _shares(self) -> "MovesSection":
-        if self.oxygen_probability + self.relocation_probability + self.crossover_probability > 1 + 1e-9:
-            raise ValueError(
-                "`oxygen_probability`, `relocation_probability` and `crossover_probability` exceed 1 together"
-            )
-        return self
 
 
 class StoppingSection(Settings):
@@ -76,18 +51,21 @@ class StoppingSection(Settings):
     calm_force: PositiveFloat = Field(default=1.0, description="eV/Å; no look at larger forces")
     hopeless: bool = Field(default=True, description="where the energy can no longer reach the margin")
     hopeless_looks: tuple[tuple[PositiveInt, Annotated[float, Field(ge=0)]], ...] = Field(
-        default=((10, 110.0), (20, 85.0), (40, 60.0), (60, 40.0)),
+        default=((10, 120.0), (20, 100.0), (40, 80.0), (60, 60.0)),
         description="force call, and meV/Å² that γ may still be lowered from there",
     )
 
 
 class ArmSection(Settings):
-    """One source of proposals with its share of the force calls."""
+    """One source of proposals with its share of the force calls; each kind adds settings of its own."""
+
+    MAPPINGS: ClassVar[dict[str, type]] = {}
+    """sections that are mappings, and what their keys are fields of"""
 
     name: Annotated[
         str, Field(pattern=r"^[a-z][a-z0-9_]*$", description="the arm's name in tables and candidates' ids")
     ]
-    kind: Literal["gan", "random", "hopping"] = Field(description="what makes its proposals")
+    kind: str = Field(description="what makes its proposals")
     share: Annotated[float, Field(gt=0, le=1, description="of the force calls; all arms together 1")]
     feeds_training: bool = Field(
         default=True, description="whether what it finds is learned from and counts as known to the other arms"
@@ -95,15 +73,8 @@ class ArmSection(Settings):
     first_iteration: Annotated[
         int, Field(ge=0, description="before it the other arms have this arm's force calls, in proportion to theirs")
     ] = 0
-    noise_temperature: Annotated[
-        float, Field(gt=0, description="of a GAN: factor on the noise; above 1 it reaches further from what it learned")
-    ] = 1.0
-    composition: Literal["training", "uniform"] = Field(
-        default="training", description="counts of random placement: as in the training set, or uniform in the ranges"
-    )
-    metal: Literal["random", "training"] = Field(
-        default="random", description="of random placement: at random, or where a training structure has it"
-    )
-    moves: MovesSection = MovesSection()
     screening: ScreeningSection = ScreeningSection()
     stopping: StoppingSection = StoppingSection()
+
+    def check_beside(self, arms: Sequence["ArmSection"]) -> None:
+        """Raise ValueError if this arm does not fit to all arms of the campaign; any arm fits that names no other."""

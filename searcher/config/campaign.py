@@ -1,11 +1,14 @@
 """All sections as one campaign, and which of them decide its results."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from searcher.config.arms import ArmSection
+from searcher.config.arm_kinds import AnyArm
+from searcher.config.arm_kinds.gan import GanArm
+from searcher.config.arm_kinds.random import RandomArm
 from searcher.config.base import Settings
 from searcher.config.execution import BudgetSection, ExecutionSection, KeepSection, TrackingSection
 from searcher.config.generator import ConditioningSection, GridSection, NetworkSection, TrainingSection
@@ -26,9 +29,9 @@ class CampaignConfig(Settings):
     network: NetworkSection = NetworkSection()
     training: TrainingSection = TrainingSection()
     conditioning: ConditioningSection = ConditioningSection()
-    arms: tuple[ArmSection, ...] = (
-        ArmSection(name="gan", kind="gan", share=0.8),
-        ArmSection(name="random", kind="random", share=0.2, feeds_training=False),
+    arms: tuple[AnyArm, ...] = (
+        GanArm(name="gan", share=0.8),
+        RandomArm(name="random", share=0.2, feeds_training=False),
     )
     budget: BudgetSection = BudgetSection()
     relaxation: dict[str, Any] = Field(default_factory=dict, description="keys of the relaxation settings to change")
@@ -56,6 +59,8 @@ class CampaignConfig(Settings):
             raise ValueError(f"`arms` has a name twice: {', '.join(names)}")
         if min(arm.first_iteration for arm in self.arms) > 0:
             raise ValueError("`arms`: none has `first_iteration` 0, so that the first iteration would be empty")
+        for arm in self.arms:
+            arm.check_beside(self.arms)
         total = sum(arm.share for arm in self.arms)
         if not 0.999 <= total <= 1.001:
             raise ValueError(f"the shares of `arms` add up to {total:g} but must add up to 1")
@@ -98,12 +103,15 @@ def result_changing(config: CampaignConfig) -> dict[str, Any]:
     return {k: v for k, v in flat.items() if not any(k == c or k.startswith(c + ".") for c in COSMETIC)}
 
 
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys."""
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys; entries of a list that have names go by these."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
+        below = value
+        if isinstance(value, list) and value and all(isinstance(one, Mapping) and "name" in one for one in value):
+            below = {"order": [one["name"] for one in value]} | {one["name"]: one for one in value}
+        if isinstance(below, Mapping) and below:
+            flat |= flatten(below, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat

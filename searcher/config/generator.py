@@ -87,5 +87,9 @@ class ConditioningSection(Settings):
     )
     classes_asked: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(0, 1, 2, 3),
-        description="classes that the generator is asked for, in equal shares; none: as the training set has them",
+        description="classes that the generator is asked for; none: as the training set has them",
+    )
+    asked: Literal["equally", "missing"] = Field(
+        default="equally",
+        description="how often each combination of values is asked for: equally, or the more often the fewer are known",
     )

@@ -14,11 +14,11 @@ from generators.grids.backmapping import BackmappingSettings, Decoded, backmap
 from generators.grids.files import GridFile, read_grids
 from generators.grids.spec import GridError, GridSpec
 from generators.overlaps import DistanceTable, push_apart
-from searcher.campaign.arms.gan_arm import backmapping_settings
+from searcher.campaign.arms.grid_proposer import backmapping_settings
 from searcher.campaign.beginning.preparation import recorded_problem
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.storage.ledger import Ledger
-from searcher.config import CampaignConfig
+from searcher.config.recorded import recorded_config
 from searcher.errors import InputError
 from searcher.files import replacing
 
@@ -61,7 +61,7 @@ def backmapped(path: Path, out: Path, run: Path | None = None, min_r2: float = 0
                 f"`{path}` was made for template {file.template or 'none'}, but the campaign `{run}` has "
                 f"{problem.template.id}: facet, repeat, frozen part or lattice differ"
             )
-        config = CampaignConfig(**ledger.fact("config"))
+        config = recorded_config(ledger.fact("config"))
         grid = config.grid.model_copy(update={"min_r2": min_r2})
         settings = backmapping_settings(config.model_copy(update={"grid": grid}), problem)
         ledger.close()

@@ -148,8 +148,8 @@ def delta_mu_o_range_of(ledger: Ledger) -> tuple[float, float]:
 
 def ledger_crystal(ledger: Ledger) -> Crystal | None:
     """A campaign's oxide on its potential's lattice; None before that was measured."""
-    found = ledger.fact("references")
-    if not found:
+    found = ledger.fact("references") or {}
+    if "a" not in found:
         return None
     metal = ledger.fact("config", {}).get("material", {}).get("metal", RUTHENIUM)
     return Crystal(metal, found["a"], found["c"], found["u"])

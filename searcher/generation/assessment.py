@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,8 @@ from ase import Atoms
 from rich.console import Console
 from rich.table import Table
 
-from generators.grids.backmapping import BackmappingSettings, backmap
-from generators.grids.spec import GridSpec
 from generators.networks.conditioning import decode
-from generators.proposal import TrainingRecord
-from generators.sampling import Drawn, Sampler
+from generators.sampling import Drawn, GridSampler
 from generators.template import Template
 from generators.training.dataset import StructureDataset
 from generators.training.evaluation import as_record, compare_property, evaluate, smoothness
@@ -24,7 +20,18 @@ from generators.training.health import coarse_features
 from generators.training.likeness import nearest_by_similarity
 from searcher.campaign.workers.executor import Executor
 from searcher.campaign.workers.fingerprints import Fingerprints
+from searcher.generation.attributed import print_attribution
 from searcher.generation.data_set import DataSet
+from searcher.generation.reach import (
+    as_told,
+    known_structures,
+    paths_picture,
+    print_reach,
+    reach,
+    spread_over,
+    unreached_picture,
+)
+from searcher.generation.reading import read_structures, whole_structure
 from searcher.results import generator_plots
 from searcher.results.soap_map import map_axes
 from searcher.scoring.descriptors import LocalVectors, SoapSettings, mean_vector
@@ -34,18 +41,26 @@ LEAST = 12
 """Structures of each kind without which no distribution can be spoken of."""
 SHOWN = 6
 PATH_STEPS = 16
+SHOWN_PATHS = 4
 OXYGEN = 8
 COUNTED = ("n_oxygen", "n_metal")
 
 
 def assess(
-    sampler: Sampler, template: Template | None, data: DataSet, n: int, seed: int, executor: Executor, out: Path | None
+    sampler: GridSampler,
+    template: Template | None,
+    data: DataSet,
+    n: int,
+    seed: int,
+    executor: Executor,
+    out: Path | None,
+    reached: int = 0,
 ) -> dict[str, Any]:
     """Draw samples under the data's own conditions and compare them with training and held-out structures.
 
     Parameters
     ----------
-    sampler : Sampler
+    sampler : GridSampler
     template : Template or None
     data : DataSet
         What the weights were trained on.
@@ -56,6 +71,8 @@ def assess(
         Where SOAP vectors are computed.
     out : pathlib.Path, optional
         Folder for pictures.
+    reached : int
+        Structures of the data, at most, that are traced back to the noise.
 
     Returns
     -------
@@ -64,8 +81,8 @@ def assess(
         ``smoothness``: largest over mean step of the grids along an even path of the noise,
         ``lattice_error`` where lengths are emitted, ``similarity`` to the nearest training grid (median and
         largest), ``kappa`` to the nearest training structure,
-        ``followed``: share of samples with the counts that were asked for. Where too few could be read or are held out,
-        ``not_compared`` says so in the place of distributions.
+        ``followed``: share of samples with the counts that were asked for; ``reach``: see `searcher.generation.reach`.
+        Where too few could be read or are held out, ``not_compared`` says so in the place of distributions.
     """
     rng = np.random.default_rng(seed)
     drawn = sampler.draw(n, {}, rng)
@@ -78,9 +95,13 @@ def assess(
     }
     if drawn.lengths is not None:
         told["lattice_error"] = lattice_error(drawn.lengths, dataset.lengths)
-    told["smoothness"] = smoothness(coarse_features(sampler.path(PATH_STEPS, rng)))
+    paths = [sampler.path(PATH_STEPS, rng) for _ in range(1 if out is None else SHOWN_PATHS)]
+    told["smoothness"] = smoothness(coarse_features(paths[0]))
     if out is not None:
         _draw_grids(out, sampler, drawn, training[index], similarity)
+        (out / "paths.png").write_bytes(paths_picture(paths))
+    if reached:
+        told["reach"] = _reach(sampler, template, data, reached, seed, out)
     if sampler.view.kind == "slice":
         return told
     structures, reasons, rows = _decoded(drawn, sampler, template)
@@ -122,54 +143,50 @@ def print_assessment(told: dict[str, Any], console: Console) -> None:
         console.print(
             f"lengths are off by {told['lattice_error']:.1%}, the median of each sample's worst", highlight=False
         )
+    if "reach" in told:
+        print_reach(told["reach"], console)
+    if "attribution" in told:
+        print_attribution(told["attribution"], console)
     near = told["similarity"]
     console.print(f"structural similarity with the nearest training grid: median {near['median']:.3f}", highlight=False)
 
 
-def _unmoved(dataset: StructureDataset, sampler: Sampler) -> torch.Tensor:
+def _reach(
+    sampler: GridSampler, template: Template | None, data: DataSet, most: int, seed: int, out: Path | None
+) -> dict[str, Any]:
+    """The data's structures traced back, with a picture of those that are reached worst."""
+    reached = reach(sampler, template, spread_over(known_structures(data, template), most), seed)
+    if out is not None and reached:
+        (out / "unreached.png").write_bytes(unreached_picture(reached))
+    return as_told(reached)
+
+
+def _unmoved(dataset: StructureDataset, sampler: GridSampler) -> torch.Tensor:
     """Grids of training structures as the augmentation makes them, each about once."""
     return dataset.batch(len(dataset), torch.Generator().manual_seed(0)).grids
 
 
 def _decoded(
-    drawn: Drawn, sampler: Sampler, template: Template | None
+    drawn: Drawn, sampler: GridSampler, template: Template | None
 ) -> tuple[list[Atoms], list[str], list[dict[str, int | float]]]:
     """Structures that could be read with their conditions, and the reasons of the others."""
-    told = decode(drawn.rows, sampler.settings.conditions)
-    settings = BackmappingSettings(r2_min=0.5, integral_decides=True)
     found: list[Atoms] = []
     reasons: list[str] = []
     kept: list[dict[str, int | float]] = []
-    if sampler.view.kind == "window":
-        assert template is not None
-        read = [
-            (one, template.assemble(one.numbers, one.positions)) for one in backmap(drawn.grids, sampler.spec, settings)
-        ]
-    else:
-        lengths = np.tile(sampler.spec.lengths, (len(drawn.grids), 1))
-        lengths = lengths if drawn.lengths is None else drawn.lengths.numpy()
-        read = []
-        for grid, own in zip(drawn.grids, lengths, strict=True):
-            one = backmap(grid[None], _spec_of(sampler, own), settings)[0]
-            read.append((one, Atoms(one.numbers, one.positions, cell=np.diag(own), pbc=True)))
-    for (one, atoms), condition in zip(read, told, strict=True):
-        if one.reason is None:
+    read = read_structures(drawn, sampler, template)
+    for (atoms, reason), condition in zip(read, decode(drawn.rows, sampler.conditions), strict=True):
+        if reason is None:
             found.append(atoms)
             kept.append(condition)
         else:
-            reasons.append(one.reason)
+            reasons.append(reason)
     return found, reasons, kept
-
-
-def _spec_of(sampler: Sampler, lengths: np.ndarray) -> GridSpec:
-    x, y, z = (float(length) for length in lengths)
-    return replace(sampler.spec, origin=(0.0, 0.0, 0.0), lengths=(x, y, z))
 
 
 def _compared(
     structures: Sequence[Atoms],
     conditions: Sequence[dict[str, int | float]],
-    sampler: Sampler,
+    sampler: GridSampler,
     template: Template | None,
     data: DataSet,
     executor: Executor,
@@ -179,8 +196,8 @@ def _compared(
     n_frozen = 0 if template is None else template.n_frozen
     groups = {
         "made": list(structures),
-        "train": [_atoms(record, sampler.spec, template) for record in data.records],
-        "held": [_atoms(record, sampler.spec, template) for record in data.holdout],
+        "train": [whole_structure(record, sampler.spec, template) for record in data.records],
+        "held": [whole_structure(record, sampler.spec, template) for record in data.holdout],
     }
     soap = SoapSettings(species=tuple(sampler.spec.species))
     described = {name: _described(name, group, soap, n_frozen, executor) for name, group in groups.items()}
@@ -199,13 +216,6 @@ def _compared(
     if out is not None:
         _draw_structures(out, features, counts, structures, conditions, n_frozen)
     return told
-
-
-def _atoms(record: TrainingRecord, spec: GridSpec, template: Template | None) -> Atoms:
-    if template is not None:
-        return template.assemble(record.numbers, record.positions)
-    lengths = spec.lengths if record.lengths is None else record.lengths
-    return Atoms(record.numbers, record.positions, cell=np.diag(lengths), pbc=True)
 
 
 def _described(
@@ -234,7 +244,7 @@ def _followed(
     }
 
 
-def _draw_grids(out: Path, sampler: Sampler, drawn: Drawn, real: torch.Tensor, similarity: torch.Tensor) -> None:
+def _draw_grids(out: Path, sampler: GridSampler, drawn: Drawn, real: torch.Tensor, similarity: torch.Tensor) -> None:
     grids = drawn.grids.numpy()
     order = torch.argsort(similarity, descending=True)[:SHOWN]
     pictures = {
@@ -242,8 +252,8 @@ def _draw_grids(out: Path, sampler: Sampler, drawn: Drawn, real: torch.Tensor, s
             grids[order.numpy()], real[order].numpy(), similarity[order].numpy()
         )
     }
-    told = decode(drawn.rows, sampler.settings.conditions)
-    name = sampler.settings.conditions[0].name if sampler.settings.conditions else ""
+    told = decode(drawn.rows, sampler.conditions)
+    name = sampler.conditions[0].name if sampler.conditions else ""
     labels = [f"{name} {condition[name]:g}" if name else "" for condition in told]
     pictures["gallery.png"] = generator_plots.gallery(grids, labels)
     if sampler.view.kind != "slice":

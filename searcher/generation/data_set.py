@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from ase import Atoms
@@ -42,6 +42,8 @@ class DataSet:
         To learn from, and to measure with.
     names : tuple of str
         Of the templates that the condition `template` counts.
+    origins : list of (name, family)
+        Of the records to learn from, then of those to measure with.
     """
 
     spec: GridSpec
@@ -50,6 +52,7 @@ class DataSet:
     records: list[TrainingRecord]
     holdout: list[TrainingRecord]
     names: tuple[str, ...] = ()
+    origins: list[tuple[str, str]] = field(default_factory=list)
 
 
 def data_set(named: Sequence[tuple[str, Atoms]], settings: DataSection) -> DataSet:
@@ -85,14 +88,19 @@ def data_set(named: Sequence[tuple[str, Atoms]], settings: DataSection) -> DataS
     _check_grid(spec, parts, settings)
     records: list[TrainingRecord] = []
     holdout: list[TrainingRecord] = []
+    learned: list[tuple[str, str]] = []
+    measured: list[tuple[str, str]] = []
     for index, (numbers, positions) in enumerate(parts):
         x, y, z = (float(edge) for edge in (spec.lengths if lengths is None else lengths[index]))
         own = None if lengths is None else (x, y, z)
-        chosen = holdout if _held_out(structures[index], index, settings.holdout_every) else records
+        out = _held_out(structures[index], index, settings.holdout_every)
+        chosen = holdout if out else records
         chosen += [TrainingRecord(numbers, positions, told, 1.0, own) for told in conditions[index]]
+        origins = measured if out else learned
+        origins += [(named[index][0], _family(structures[index]))] * len(conditions[index])
     if not records:
         raise InputError("every structure is held out; set `data.holdout_every` to 0 or give more of them")
-    return DataSet(spec, template, specs, records, holdout, names)
+    return DataSet(spec, template, specs, records, holdout, names, learned + measured)
 
 
 def template_of(named: Sequence[tuple[str, Atoms]], structures: Sequence[Atoms]) -> Template:

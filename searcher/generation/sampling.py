@@ -10,7 +10,7 @@ import numpy as np
 
 from generators.grids.files import write_grids
 from generators.networks.conditioning import decode
-from generators.sampling import Sampler, described_sampler
+from generators.sampling import GridSampler, described_sampler
 from generators.template import Template
 from generators.training.checkpoint import WeightsError
 from searcher.errors import InputError
@@ -18,7 +18,7 @@ from searcher.files import replacing
 from searcher.generation.training import TEMPLATE, WEIGHTS
 
 
-def open_sampler(folder: Path, run: Path | None, device: str = "cpu") -> tuple[Sampler, Template | None]:
+def open_sampler(folder: Path, run: Path | None, device: str = "cpu") -> tuple[GridSampler, Template | None]:
     """Weights of a folder that `searcher train` wrote, or of a campaign's warm start.
 
     Parameters
@@ -78,7 +78,7 @@ def parse_conditions(texts: Sequence[str]) -> dict[str, float]:
 
 
 def sample_to_file(
-    sampler: Sampler,
+    sampler: GridSampler,
     template: Template | None,
     out: Path,
     n: int,
@@ -96,7 +96,7 @@ def sample_to_file(
     try:
         drawn = sampler.draw(n, conditions, np.random.default_rng(seed), temperature)
     except ValueError as error:
-        raise InputError(f"`--condition`: {error}") from None
+        raise InputError(f"what is asked for: {error}") from None
     grids, spec = drawn.grids.numpy(), sampler.spec
     if sampler.view.kind == "slice":
         axis = sampler.view.axis
@@ -104,7 +104,7 @@ def sample_to_file(
         shape[axis] = 1
         spec = replace(spec, shape=(shape[0], shape[1], shape[2]))
         grids = np.expand_dims(grids, 2 + axis)
-    told = decode(drawn.rows, sampler.settings.conditions)
+    told = decode(drawn.rows, sampler.conditions)
     lengths = None if drawn.lengths is None else drawn.lengths.numpy()
     with replacing(out) as draft:
         write_grids(draft, grids, spec, told, "" if template is None else template.id, lengths)

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from generators.kinds import KINDS, OLDEST
 from searcher.config import PositiveFloat, PositiveInt, Settings
 
 ConditionName = Literal["energy_class", "n_oxygen", "n_metal", "delta_mu_o", "template"]
@@ -58,6 +59,14 @@ class GeneratorConfig(Settings):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="for people")]
     seed: Annotated[int, Field(ge=0)] = Field(default=1, description="of everything that is drawn")
+    generator: str = Field(default=OLDEST, description=f"what is trained: {', '.join(KINDS)}")
     data: DataSection = DataSection()
     network: dict[str, Any] = Field(default_factory=dict, description="keys of the network settings to change")
     training: dict[str, Any] = Field(default_factory=dict, description="keys of the training settings to change")
+
+    @field_validator("generator")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in KINDS:
+            raise ValueError(f"must be one of {', '.join(KINDS)}")
+        return name

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from ase import Atoms
 
-from generators.networks.settings import NetworkSettings
-from generators.training.loop import Trainer, TrainingFailed
+from generators.fields import with_tuples
+from generators.kinds import KINDS
+from generators.training.generator_training import GeneratorTraining
 from generators.training.processes import ALONE, Processes
-from generators.training.settings import TrainingSettings
+from generators.training.resumable import TrainingFailed
 from generators.training.view import View
 from searcher.errors import InputError, SearchFailed
 from searcher.files import write_text
@@ -30,22 +31,23 @@ def view_of(config: GeneratorConfig) -> View:
     return View(data.view, axis=data.slice_axis, planes=data.planes, augmentation=data.augmentation)
 
 
-def settings_of(config: GeneratorConfig, data: DataSet) -> tuple[NetworkSettings, TrainingSettings]:
-    """Settings of networks and training.
+def settings_of(config: GeneratorConfig, data: DataSet) -> tuple[Any, Any]:
+    """Settings of networks and training, as the kind of generator has them.
 
     Raises
     ------
     InputError
         For an unknown or unfit setting.
     """
-    known = {"network": NetworkSettings.__dataclass_fields__, "training": TrainingSettings.__dataclass_fields__}
+    kind = KINDS[config.generator]
+    known = {"network": kind.network.__dataclass_fields__, "training": kind.training.__dataclass_fields__}
     for section, fields in known.items():
         for key in getattr(config, section):
             if key not in fields or key == "conditions":
                 raise InputError(f"`{section}.{key}` is not a setting; known here: {', '.join(sorted(fields))}")
     try:
-        networks = NetworkSettings(conditions=data.conditions, **_tuples(config.network))
-        return networks, TrainingSettings(**_tuples(config.training))
+        networks = kind.network(conditions=data.conditions, **with_tuples(config.network))
+        return networks, kind.training(**with_tuples(config.training))
     except (TypeError, ValueError) as error:
         raise InputError(f"`network` or `training`: {error}") from None
 
@@ -56,7 +58,6 @@ def train_on_files(
     out: Path,
     follow: Callable[[Mapping[str, float]], None] = lambda metrics: None,
     processes: Processes = ALONE,
-    started: Callable[[DataSet, TrainingSettings], None] = lambda data, settings: None,
 ) -> dict[str, Any]:
     """Train, or go on with a training whose checkpoints are in `out`.
 
@@ -69,8 +70,6 @@ def train_on_files(
     follow : callable
         Gets the metrics of every step.
     processes : Processes
-    started : callable
-        Gets the data set and the settings before the first step.
 
     Returns
     -------
@@ -87,7 +86,7 @@ def train_on_files(
     data = data_set(named, config.data)
     networks, training = settings_of(config, data)
     try:
-        trainer = Trainer(
+        trainer: GeneratorTraining[Any, Any] = KINDS[config.generator].trainer(
             data.template,
             data.spec,
             networks,
@@ -104,7 +103,6 @@ def train_on_files(
         write_text(out / CONFIG, dump_config(config))
         if data.template is not None:
             write_text(out / TEMPLATE, json.dumps(data.template.as_dict()) + "\n")
-    started(data, training)
     rows = _trained(trainer, out, follow)
     if processes.first:
         trainer.save(out / WEIGHTS)
@@ -116,12 +114,14 @@ def train_on_files(
         "templates": list(data.names),
         "step": trainer.state.step,
         "last": rows[-1] if rows else {},
-        "findings": [finding.as_dict() for finding in trainer.watch.findings],
+        "findings": [finding.as_dict() for finding in trainer.findings],
         "weights": str(out / WEIGHTS),
     }
 
 
-def _trained(trainer: Trainer, out: Path, follow: Callable[[Mapping[str, float]], None]) -> list[dict[str, float]]:
+def _trained(
+    trainer: GeneratorTraining[Any, Any], out: Path, follow: Callable[[Mapping[str, float]], None]
+) -> list[dict[str, float]]:
     """Metrics of every tenth step, of checks, and of the last."""
     rows: list[dict[str, float]] = []
     try:
@@ -142,7 +142,3 @@ def _trained(trainer: Trainer, out: Path, follow: Callable[[Mapping[str, float]]
 def with_steps(config: GeneratorConfig, steps: int | None) -> GeneratorConfig:
     """The same with another number of training steps."""
     return config if steps is None else config.model_copy(update={"training": {**config.training, "steps": steps}})
-
-
-def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}

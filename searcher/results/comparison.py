@@ -17,6 +17,7 @@ from searcher.campaign.workers.fingerprints import Fingerprints
 from searcher.errors import InputError
 from searcher.evaluation.diagram import as_record, diagram_of_runs
 from searcher.results.status import status, yield_per_thousand
+from searcher.results.terminations import chosen_delta_mu_o
 from searcher.scoring.descriptors import SoapSettings
 from searcher.scoring.novelty import Fingerprint, same_termination_matrix
 
@@ -141,9 +142,8 @@ def _anything(ledgers: Sequence[Ledger]) -> bool:
 
 
 def _accepted(ledger: Ledger, executor: Executor) -> list[Found]:
-    config = ledger.fact("config", {})
-    metal = config.get("material", {}).get("metal", "Ru")
-    delta_mu_o = float(config.get("conditioning", {}).get("delta_mu_o", -0.5))
+    metal = ledger.fact("config", {}).get("material", {}).get("metal", "Ru")
+    delta_mu_o = chosen_delta_mu_o(ledger)
     candidates = {c.id: c for c in ledger.candidates(verdict=Verdict.ACCEPTED) if c.relaxed is not None}
     structures = {name: ledger.structure(str(c.relaxed)) for name, c in candidates.items()}
     described = Fingerprints(executor, SoapSettings(species=("O", metal))).of(structures)

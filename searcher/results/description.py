@@ -9,9 +9,10 @@ import numpy as np
 import spglib
 from ase import Atoms
 
-from searcher.campaign.problem import surface_repeat
+from searcher.campaign.problem import surface_repeat, template_settings
 from searcher.campaign.storage.ledger import Ledger
 from searcher.config import SurfaceSection
+from searcher.evaluation.diagram import ledger_crystal
 from searcher.results.terminations import Termination, reference_labels
 from searcher.scoring.neighbours import neighbour_pairs
 from searcher.structures.crystal import PLANE_TOLERANCE, Crystal
@@ -109,23 +110,18 @@ def describe_candidate(
         ``nearest`` with ``id``, ``label`` and ``kappa``, ``energy_eV`` with ``potential``, and ``provenance``:
         campaign, arm, iteration, seed, condition, force calls, ``fmax_eV_per_A``, versions.
     """
-    references, config = ledger.fact("references") or {}, ledger.fact("config", {})
+    crystal = ledger_crystal(ledger)
     candidate = ledger.candidate(termination.id)
     record: dict[str, Any] = {"id": termination.id, "energy_class": termination.energy_class}
-    if "a" in references:
-        surface = SurfaceSection(**config.get("surface", {}))
-        crystal = Crystal(
-            config.get("material", {}).get("metal", "Ru"), references["a"], references["c"], references["u"]
-        )
+    if crystal is not None:
+        surface = SurfaceSection(**ledger.fact("config", {}).get("surface", {}))
         record |= describe_surface(
             termination.atoms,
             termination.n_frozen,
             surface.facet,
             surface_repeat(surface, crystal),
             crystal,
-            TemplateSettings(
-                surface.frozen_thickness, surface.free_repeats, surface.slack_below, surface.slack_above, surface.vacuum
-            ),
+            template_settings(surface),
         )
     labels = reference_labels(ledger) if labels is None else labels
     return {

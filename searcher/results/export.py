@@ -16,15 +16,15 @@ from ase.io import write
 from searcher.campaign.problem import template_settings
 from searcher.campaign.storage.candidate import Verdict
 from searcher.campaign.storage.ledger import Ledger
-from searcher.config import CampaignConfig
+from searcher.config.recorded import recorded_config
 from searcher.errors import InputError
+from searcher.evaluation.diagram import ledger_crystal
 from searcher.files import replacing, write_text
 from searcher.results.description import describe_candidate
 from searcher.results.dft_inputs import KPOINT_LENGTH, Job, oxygen_molecule, write_jobs
 from searcher.results.dft_inputs import WRITERS as DFT_WRITERS
 from searcher.results.export_readme import readme
 from searcher.results.terminations import Termination, chosen_delta_mu_o, describe, described
-from searcher.structures.crystal import Crystal
 from searcher.structures.symmetric import symmetrised
 from searcher.structures.templates import bottom_slab
 
@@ -150,11 +150,9 @@ def dft_structures(
     InputError
         If the campaign has no lattice yet, or a slab has no centre of inversion.
     """
-    references, config = ledger.fact("references") or {}, ledger.fact("config", {})
-    if "a" not in references:
+    crystal = ledger_crystal(ledger)
+    if crystal is None:
         raise InputError("the campaign has recorded no lattice yet: DFT inputs need its bulk and its lower face")
-    metal = config.get("material", {}).get("metal", "Ru")
-    crystal = Crystal(metal, references["a"], references["c"], references["u"])
     found: dict[str, tuple[Job, Atoms]] = {}
     for name, one in terminations.items():
         slab = symmetrised(one.atoms, one.n_frozen) if symmetric else one.atoms
@@ -162,7 +160,8 @@ def dft_structures(
     found["reference-bulk"] = (Job("bulk", "bulk", "reference-bulk"), crystal.bulk())
     found["reference-O2"] = (Job("O2", "oxygen", "reference-O2"), oxygen_molecule())
     if not symmetric:
-        bottom = bottom_slab(crystal, _facet(ledger), template_settings(CampaignConfig(**config)))
+        surface = recorded_config(ledger.fact("config", {})).surface
+        bottom = bottom_slab(crystal, _facet(ledger), template_settings(surface))
         found["reference-bottom"] = (Job("bottom", "bottom", "reference-bottom"), three_dimensional_slab(bottom))
     return found
 

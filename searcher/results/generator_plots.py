@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
 
 from searcher.results.plots import OKABE_ITO, canvas, png
 
@@ -37,6 +39,49 @@ def isosurfaces(grids: np.ndarray, species: Sequence[str], lengths: np.ndarray, 
     return png(figure)
 
 
+def attributed_atoms(
+    structures: Sequence[Atoms], values: Sequence[np.ndarray], n_frozen: int, titles: Sequence[str]
+) -> bytes:
+    """Atoms in space, red where they raise an answer and blue where they lower it; frozen ones are grey.
+
+    Parameters
+    ----------
+    structures : sequence of ase.Atoms, length n
+    values : sequence of array, shape (n_atoms,)
+        One scale for all, so that structures can be compared.
+    n_frozen : int
+        The first atoms.
+    titles : sequence of str
+    """
+    figure = canvas(3.2 * len(structures) + 1.0, 3.8)
+    largest = max([float(np.abs(own).max()) for own in values if len(own)], default=0.0) or 1.0
+    panels, points = [], None
+    for number, (atoms, own, title) in enumerate(zip(structures, values, titles, strict=True)):
+        axes = figure.add_subplot(1, len(structures), number + 1, projection="3d")
+        sizes = 170.0 * covalent_radii[atoms.numbers] ** 2
+        still, free = slice(0, n_frozen), slice(n_frozen, None)
+        axes.scatter(*atoms.positions[still].T, s=sizes[still], color="0.85", depthshade=False)
+        points = axes.scatter(
+            *atoms.positions[free].T,
+            s=sizes[free],
+            c=own[free],
+            vmin=-largest,
+            vmax=largest,
+            cmap="RdBu_r",
+            edgecolors="0.3",
+            linewidths=0.5,
+            depthshade=False,
+        )
+        span = np.ptp(atoms.positions, axis=0) + 2.0
+        axes.set_box_aspect(tuple(float(length) for length in span))
+        axes.set_axis_off()
+        axes.set_title(title, fontsize=8)
+        panels.append(axes)
+    if points is not None:
+        figure.colorbar(points, ax=panels, label="attribution", shrink=0.7)
+    return png(figure)
+
+
 def gallery(grids: np.ndarray, labels: Sequence[str], per_label: int = 6) -> bytes:
     """The largest value along y of samples, one row for each label.
 
@@ -65,13 +110,23 @@ def gallery(grids: np.ndarray, labels: Sequence[str], per_label: int = 6) -> byt
     return png(figure)
 
 
-def beside_nearest(generated: np.ndarray, real: np.ndarray, similarity: np.ndarray, n_samples: int = 6) -> bytes:
+def beside_nearest(
+    generated: np.ndarray,
+    real: np.ndarray,
+    figures: np.ndarray,
+    n_samples: int = 6,
+    rows: tuple[str, str] = ("generated", "nearest real"),
+) -> bytes:
     """Generated grids above the training grids that they look most like, with their structural similarity.
 
     Parameters
     ----------
     generated, real : array, shape (n, n_species, \\*shape)
-    similarity : array, shape (n,)
+    figures : array, shape (n,)
+        Written below each pair.
+    n_samples : int
+    rows : tuple of str
+        What the upper and the lower row are.
     """
     n = min(n_samples, len(generated))
     figure = canvas(1.7 * n, 3.7)
@@ -82,9 +137,9 @@ def beside_nearest(generated: np.ndarray, real: np.ndarray, similarity: np.ndarr
             panels[row, column].imshow(flat.max(axis=0).T, **SCALE)
             panels[row, column].set_xticks([])
             panels[row, column].set_yticks([])
-        panels[1, column].set_xlabel(f"{similarity[column]:.3f}", fontsize=8)
-    panels[0, 0].set_ylabel("generated", fontsize=8)
-    panels[1, 0].set_ylabel("nearest real", fontsize=8)
+        panels[1, column].set_xlabel(f"{figures[column]:.3f}", fontsize=8)
+    for row, label in enumerate(rows):
+        panels[row, 0].set_ylabel(label, fontsize=8)
     return png(figure)
 
 

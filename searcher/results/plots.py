@@ -1,5 +1,6 @@
 """Pictures of a campaign as PNG. The only module that uses matplotlib, and only when a picture is asked for."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -185,6 +186,11 @@ def density_image(density: np.ndarray, across: float, up: float, pixels_per_angs
     pixels = density[np.ix_(rows, columns)].T
     imsave(stream, pixels, vmin=0.0, vmax=1.0, cmap="cividis", origin="lower", format="png")
     return stream.getvalue()
+
+
+def embedded(picture: bytes) -> str:
+    """A PNG as the ``src`` of an image, inside of a page."""
+    return "data:image/png;base64," + base64.b64encode(picture).decode()
 
 
 def found_atoms(

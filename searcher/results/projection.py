@@ -22,13 +22,14 @@ from filelock import FileLock
 
 from relax.lifetime import end_with_parent
 from searcher.campaign.storage.candidate import Verdict
+from searcher.campaign.storage.iterations import finished_iterations
 from searcher.campaign.storage.ledger import Ledger
 from searcher.config import COSMETIC, flatten
 from searcher.files import replacing, write_text
 from searcher.results import plots
 from searcher.results.export import write_extxyz
 from searcher.results.redaction import redact
-from searcher.results.status import arm_names, finished_iterations, yield_per_thousand
+from searcher.results.status import arm_names, yield_per_thousand
 from searcher.results.terminations import chosen_delta_mu_o, described
 from searcher.results.tracking import (
     ENVIRONMENT,
@@ -216,9 +217,8 @@ def _pictures(
         drawn = Path(name)
         if metrics:
             (drawn / "losses.png").write_bytes(plots.losses(metrics))
-        samples = folder / "iterations" / f"{iteration:03d}" / "samples.npz"
-        if samples.is_file():
-            (drawn / "slices.png").write_bytes(plots.slices(samples))
+        for samples in sorted((folder / "iterations" / f"{iteration:03d}").glob("samples-*.npz")):
+            (drawn / f"slices{samples.stem.removeprefix('samples')}.png").write_bytes(plots.slices(samples))
         accepted = described(ledger, ledger.candidates(iteration=iteration, verdict=Verdict.ACCEPTED))
         if accepted:
             write_extxyz(drawn / "accepted.extxyz", accepted, chosen_delta_mu_o(ledger))

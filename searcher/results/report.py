@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ase.data import atomic_numbers
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -26,10 +26,15 @@ from searcher.results.soap_map import Likeness, likeness, principal_axes
 from searcher.results.status import FUNNEL_COLUMNS, status, yield_per_thousand
 from searcher.results.terminations import MEV, Termination, chosen_delta_mu_o, described, reference_labels
 
+if TYPE_CHECKING:
+    from searcher.results.report_reach import Reach
+
 MOST_PICTURES = 200
 
 
-def write_report(folder: Path, ledger: Ledger, executor: Executor | None = None, beside: Sequence[Path] = ()) -> Path:
+def write_report(
+    folder: Path, ledger: Ledger, executor: Executor | None = None, beside: Sequence[Path] = (), reach: int = 0
+) -> Path:
     """Write ``report.html`` into the campaign's folder and return its path.
 
     Parameters
@@ -42,18 +47,22 @@ def write_report(folder: Path, ledger: Ledger, executor: Executor | None = None,
         Computes what the map of likeness still lacks; without one, the map shows what was computed before.
     beside : sequence of pathlib.Path
         Folders of campaigns, usually of other facets, whose lines join the diagram.
+    reach : int
+        Minima, at most, that are traced back to the last generator's noise; seconds for each.
 
     Raises
     ------
     InputError
-        If a campaign beside this one has another potential.
+        If a campaign beside this one has another potential, or `reach` is asked of one without weights.
     """
     path = folder / "report.html"
-    write_text(path, render(folder, ledger, executor, beside))
+    write_text(path, render(folder, ledger, executor, beside, reach))
     return path
 
 
-def render(folder: Path, ledger: Ledger, executor: Executor | None = None, beside: Sequence[Path] = ()) -> str:
+def render(
+    folder: Path, ledger: Ledger, executor: Executor | None = None, beside: Sequence[Path] = (), reach: int = 0
+) -> str:
     """The report as text."""
     environment = Environment(
         loader=PackageLoader("searcher.results", "templates"),
@@ -71,6 +80,7 @@ def render(folder: Path, ledger: Ledger, executor: Executor | None = None, besid
         **_surfaces(ledger, beside),
         **_terminations(folder, ledger, executor),
         **_training(folder, ledger),
+        "reach": _reach(folder, ledger, reach) if reach else None,
         "viewer": Markup(viewer),
         "style": Markup(style),
         "script": Markup(script),
@@ -144,6 +154,12 @@ def _training(folder: Path, ledger: Ledger) -> dict[str, Any]:
         "health": report_training.health(ledger),
         "samples": report_training.samples(folder, ledger),
     }
+
+
+def _reach(folder: Path, ledger: Ledger, most: int) -> "Reach":
+    from searcher.results.report_reach import reach_of  # with torch, which a report without it does not wait for
+
+    return reach_of(folder, ledger, most)
 
 
 def _asset(name: str) -> str:

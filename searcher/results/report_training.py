@@ -1,6 +1,5 @@
 """What the report says about the network: losses, health per iteration, samples beside the nearest real structure."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +110,7 @@ def health(ledger: Ledger) -> list[dict[str, Any]]:
             {
                 "iteration": iteration,
                 "records": sum(d.get("records", 0) for d in details) or None,
-                "steps": 1 + max(step for points in metrics.values() for step, _ in points),
+                "steps": max(step for points in metrics.values() for step, _ in points),
                 "wasserstein": _late_mean(metrics.get("wasserstein", [])),
                 "critic_gradient": _late_mean(metrics.get("critic_gradient", [])),
                 "decoded": _share(proposed, Gate.DECODED),
@@ -124,7 +123,7 @@ def health(ledger: Ledger) -> list[dict[str, Any]]:
 
 def samples(folder: Path, ledger: Ledger) -> list[Sample]:
     """Some grids of the last iteration that kept them, each beside the real structure that is most like it."""
-    kept = sorted((folder / "iterations").glob("*/samples.npz"))
+    kept = sorted((folder / "iterations").glob("*/samples-*.npz"))
     if not kept:
         return []
     file = read_grids(kept[-1])
@@ -188,14 +187,11 @@ def _slices(grid: np.ndarray, file: GridFile, planes: Sequence[int], kind: str) 
     x, y, z = file.spec.lengths
     found = []
     for channel, symbol in enumerate(file.spec.species):
-        side, top = grid[channel][:, planes[channel]], grid[channel].max(axis=2)
-        found.append(Slice(_source(side, x, z), f"{symbol} {kind}, side, {x:.1f} × {z:.1f} Å"))
-        found.append(Slice(_source(top, x, y), f"{symbol} {kind}, top, {x:.1f} × {y:.1f} Å"))
+        views = (("side", grid[channel][:, planes[channel]], z), ("top", grid[channel].max(axis=2), y))
+        for name, density, up in views:
+            source = plots.embedded(plots.density_image(density, x, up))
+            found.append(Slice(source, f"{symbol} {kind}, {name}, {x:.1f} × {up:.1f} Å"))
     return found
-
-
-def _source(density: np.ndarray, across: float, up: float) -> str:
-    return "data:image/png;base64," + base64.b64encode(plots.density_image(density, across, up)).decode()
 
 
 def _metric_names(ledger: Ledger) -> list[str]:

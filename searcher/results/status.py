@@ -9,23 +9,17 @@ from rich.table import Table
 from scipy.stats import chi2
 
 from searcher.campaign.storage.candidate import Verdict
+from searcher.campaign.storage.iterations import finished_iterations
 from searcher.campaign.storage.ledger import Ledger
 from searcher.campaign.storage.locking import LOCK, holder
 from searcher.campaign.storage.retention import disk_use
 
-LAST_STAGE = "close"
-"""the stage whose record ends an iteration"""
 FUNNEL_COLUMNS = (
     "proposed", "decoded", "valid", "selected", "converged", "valid_relaxed", "unique", "novel", "accepted",
     "force_calls",
 )  # fmt: skip
 CONFIDENCE = 0.95
 MIB = 2**20
-
-
-def finished_iterations(ledger: Ledger) -> list[int]:
-    """Iterations whose last stage is recorded."""
-    return [iteration for iteration, name, _ in ledger.stages() if name == LAST_STAGE]
 
 
 def is_running(folder: Path) -> bool:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from relax.labelling import build_from_import_path
 from relax.oxide import Oxide
+from relax.potential import build_from_import_path
 from relax.surface_figures import Labeller, SlabsForLattice, SurfaceFigures, read_surface_figures, surface_figures
 from searcher.errors import InputError
 from searcher.structures.crystal import Crystal, orient

@@ -53,7 +53,7 @@ class RoundSizes:
 
 
 def build_round(seed: int, crystal: Crystal, name: str, sizes: RoundSizes | None = None) -> list[Atoms]:
-    """Tasks for `relax.labelling.label` with the present potential, whose frames then go to the labeller.
+    """Tasks for `relax.labelling.labels.label` with the present potential, whose frames then go to the labeller.
 
     Parameters
     ----------
@@ -80,11 +80,6 @@ def build_round(seed: int, crystal: Crystal, name: str, sizes: RoundSizes | None
         *_relaxing(crystal, sizes.relaxing, f"{name}-relaxing", streams[2]),
         *_insertions(crystal, sizes.insertions, f"{name}-insertion", streams[3]),
     ]
-
-
-def thermal_facets(families: Sequence[str]) -> list[str]:
-    """Facet of each family of thermal slabs, as `build_round` names them."""
-    return [family.split("-thermal-")[1][:3] for family in families]
 
 
 def _slabs(crystal: Crystal, count: int, rng: np.random.Generator) -> Iterator[tuple[Atoms, str, int]]:

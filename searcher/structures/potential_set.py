@@ -42,7 +42,7 @@ class SetSizes:
 def build_potential_set(
     seed: int, crystal: Crystal, sizes: SetSizes | None = None, metal_lattice: str = "hcp"
 ) -> list[Atoms]:
-    """Tasks for `relax.labelling.label`: crystal, metal, dimers, slabs, clumsy proposals and hot dynamics.
+    """Tasks for `relax.labelling.labels.label`: crystal, metal, dimers, slabs, clumsy proposals and hot dynamics.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def build_potential_set(
     Returns
     -------
     list of ase.Atoms
-        Cheap tasks first. `info` says what is to be done with each, see `relax.labelling`.
+        Cheap tasks first. `info` says what is to be done with each, see `relax.labelling.tasks`.
 
     Raises
     ------

@@ -19,7 +19,7 @@ TRIALS = 20
 
 
 def small_cells(seed: int, crystal: Crystal, count: int, name: str) -> list[Atoms]:
-    """Tasks for `relax.labelling.label`: bulk cells of 12 atoms and slabs of 10–14 of every termination that fits.
+    """Tasks for `relax.labelling.labels.label`: bulk cells of 12 atoms, slabs of 10–14 of every termination that fits.
 
     Parameters
     ----------

@@ -23,6 +23,7 @@ SHORT = {
     "basin_hopping.py": ["--out", "{out}", "--only", "110-delocalized", "--hops", "4"],
     "early_stopping.py": [GAP, "--limit", "2", "--out", "{out}", "--runs", "{out}/runs"],
     "relaxation.py": [GAP, "--limit", "2", "--out", "{out}"],
+    "latent_search.py": [GAP, "--count", "2", "--only", "1 generations", "--runs", "{out}"],
     "potential_uncertainty.py": [
         "relax/potentials/ruo2/data/frames.extxyz.xz",
         "relax/potentials/ruo2/gap.xml",
@@ -31,11 +32,20 @@ SHORT = {
         "--out",
         "{out}/uncertainty.png",
     ],
+    "improvement_rounds.py": [
+        "relax/potentials/ruo2",
+        "--round",
+        "search1",
+        "--share",
+        "0.05",
+        "--out",
+        "{out}",
+    ],
     "training_speed.py": ["--shape", "8", "8", "8", "--rounds", "1", "--steps", "1", "--batch", "4"],
 }
 ELSEWHERE = {
     *("generator_quality.py", "generator_ablation.py", "generator_fidelity.py", "generator_measures.py"),
-    "full_cells.py",
+    *("full_cells.py", "generator_kinds.py"),
     *("usual_inversion.py", "recorded_paths.py", "prepared.py"),
 }
 """tested below, or a part of another"""
@@ -99,6 +109,9 @@ def test_ablation_and_fidelity_of_generators_trained_in_seconds(tmp_path):
     fidelity = [str(BENCHMARKS / "generator_fidelity.py"), str(data), "--work", str(tmp_path / "fidelity")]
     fidelity += ["--steps", "2", "--samples", "16", "--set", "data.shape=[8, 8, 8]", "--set", "data.allow_coarse=true"]
     assert '"decoded, at least 0.9"' in run(*fidelity, cwd=ROOT)
+    kinds = [str(BENCHMARKS / "generator_kinds.py"), *fidelity[1:2], "--work", str(tmp_path / "kinds"), *fidelity[6:]]
+    told = run(*kinds, "--seconds", "0.1", "--samples", "4", cwd=ROOT)
+    assert '"denoiser, walk and jump"' in told and '"default"' in told
     cells = [str(BENCHMARKS / "full_cells.py"), str(data), "--work", str(tmp_path / "cells"), "--hours", "1e-6"]
     small = ["data.shape=[8, 8, 16]", "network.generator_channels=[8, 8]", "network.critic_channels=[8, 8]"]
     small += ["network.latent=8", "network.condition_size=10", "training.batch_size=4", "training.checkpoint_every=1"]

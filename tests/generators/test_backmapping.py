@@ -209,6 +209,7 @@ def test_unreadable_grids_have_reasons():
     noise = torch.rand(good.shape, generator=torch.Generator().manual_seed(0), dtype=good.dtype)
     decoded = backmap(torch.cat([good, broken, torch.zeros_like(good), noise, torch.ones_like(good)]), SPEC)
     assert [d.reason for d in decoded] == [None, "non_finite", "empty_grid", "overcrowded", "overcrowded"]
+    assert [d.reason for d in backmap(noise, SPEC)] == ["overcrowded"]  # with no other grid beside it
     assert len(decoded[2].numbers) == 0 and decoded[2].positions.shape == (0, 3)
     assert backmap(torch.zeros(0, 2, 16, 16, 16), SPEC) == []
 

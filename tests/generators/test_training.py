@@ -12,8 +12,9 @@ from generators.grids.density import densities
 from generators.networks.losses import LOSSES
 from generators.training.checkpoint import WeightsError, load_last_checkpoint, load_weights, save_weights
 from generators.training.dataset import StructureDataset
-from generators.training.loop import Trainer, TrainingFailed
+from generators.training.loop import Trainer
 from generators.training.record import read_record, sealed
+from generators.training.resumable import TrainingFailed
 from generators.training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(steps=6, batch_size=4, checkpoint_every=2, checkpoints_kept=2, threads=1)
@@ -161,6 +162,12 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(
     assert steps == [1, 2, 3, 4, 5, 6]
     assert ("passed over" in caplog.text) == (damage != "no_json")  # without its record it never was a checkpoint
     assert differing(weights(whole), weights(resumed)) == []
+
+
+def test_a_gan_does_not_name_its_kind_as_its_oldest_checkpoints_do_not(tmp_path: Path) -> None:
+    list(make().run(tmp_path))
+    found = load_last_checkpoint(tmp_path)
+    assert found is not None and "generator" not in found[1]
 
 
 def test_the_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import pytest
 import torch
 from gan_setting import NETWORKS, grid, records, template
 
-from generators.gan import WEIGHTS_NAME, GanProposer
+from generators.gan import GanProposer
 from generators.grids.spec import GridSpec
+from generators.learned import WEIGHTS_NAME
 from generators.networks.conditioning import ConditionSpec
 from generators.proposal import Proposal, Proposer
 from generators.sampling import Drawn, described_sampler
@@ -116,7 +117,7 @@ def test_full_cells_are_laid_on_the_template() -> None:
     dataset = StructureDataset(whole, spec, NETWORKS.conditions, None, view=View("cell"))
     batch = dataset.batch(4, torch.Generator().manual_seed(3))
     lengths = dataset.lattice_scale.lengths(batch.lattice)
-    proposals = proposer._registered(Drawn(batch.grids, batch.conditions, lengths))
+    proposals = proposer.reader.read(Drawn(batch.grids, batch.conditions, lengths), proposer.conditions)
     assert [proposal.reason for proposal in proposals] == [None] * 4
     for proposal in proposals:
         known = [r for r in records(4) if len(r.numbers) == len(proposal.numbers)]
@@ -191,3 +192,18 @@ def test_training_begins_with_weights_of_a_cell_of_other_lengths(tmp_path: Path)
     finer = GridSpec.for_window(wider, (16, 8, 8), ("Ru", "O"), sigma=0.4)
     with pytest.raises(WeightsError, match="shape"):
         GanProposer(wider, finer, NETWORKS, SETTINGS, transfer=weights).fit(records(), np.random.default_rng(0))
+
+
+def test_given_noise_makes_the_same_proposals_whoever_draws_it() -> None:
+    proposer = fitted()
+    rows, shares = proposer.condition_choices({"energy_class": 1})
+    assert rows.tolist() == [[1.0]]
+    assert shares.tolist() == [1.0]
+    everything, shares = proposer.condition_choices({})
+    assert sorted(everything[:, 0].tolist()) == [0.0, 1.0, 2.0]
+    assert shares.sum() == pytest.approx(1.0)
+    noise = np.random.default_rng(0).standard_normal((5, proposer.latent))
+    one, more = (proposer.propose(noise[:k], np.repeat(rows, k, axis=0)) for k in (2, 5))
+    assert same(one, more[:2])
+    assert [proposal.condition for proposal in more] == [{"energy_class": 1}] * 5
+    assert proposer.propose(noise[:0], rows[:0]) == []

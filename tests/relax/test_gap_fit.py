@@ -13,9 +13,11 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from relax_structures import rutile
 
-from relax.gap_fit import FitError, FitSettings, data_hash, fit, rename_by_content
-from relax.labelling import ENERGY_KEY, FORCES_KEY
-from relax.pair_core import core_repulsion
+from relax.fitting.gap_fit import fit
+from relax.fitting.pair_core import core_repulsion
+from relax.fitting.settings import FitError, FitSettings
+from relax.fitting.written_files import rename_by_content
+from relax.labelling.frames import ENERGY_KEY, FORCES_KEY, data_hash
 from relax.potential import check_files, gap_spec, species
 
 SMALL = FitSettings(n_sparse={"O": 8, "Ru": 8}, n_max=4, l_max=2, pair_sparse=8)
@@ -99,9 +101,9 @@ def test_a_fit_ends_with_the_process_that_asked_for_it(tmp_path: Path) -> None:
     endless.chmod(0o755)
     asking = f"""
 from pathlib import Path
-import relax.gap_fit as gap_fit
-gap_fit.gap_fit_program = lambda: {str(endless)!r}
-gap_fit._run_gap_fit([], Path({str(tmp_path)!r}))
+import relax.fitting.program as program
+program.gap_fit_program = lambda: {str(endless)!r}
+program.run_gap_fit([], Path({str(tmp_path)!r}))
 """
     with subprocess.Popen([sys.executable, "-c", asking]) as process:
         pid = tmp_path / "pid"

@@ -15,7 +15,7 @@ from relax_structures import rutile
 
 from relax import gpaw_process
 from relax.gpaw_process import GpawProcess
-from relax.labelling import label, read_labels
+from relax.labelling.labels import label, read_labels
 
 STAND_IN = """
 import json, sys

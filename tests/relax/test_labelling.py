@@ -12,16 +12,9 @@ import pytest
 from ase import Atoms
 from relax_structures import distorted_slab, rutile
 
-from relax.labelling import (
-    ENERGY_KEY,
-    FORCES_KEY,
-    VIRIAL_KEY,
-    label,
-    read_data,
-    read_labels,
-    task_key,
-    write_data,
-)
+from relax.labelling.frames import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, read_data, write_data
+from relax.labelling.labels import label, read_labels
+from relax.labelling.tasks import task_key
 from relax.potential import PotentialError
 
 ANALYTIC = "relax.analytic:AnalyticRuO"
@@ -79,7 +72,7 @@ import signal
 import sys
 from pathlib import Path
 from ase import Atoms
-from relax.labelling import label
+from relax.labelling.labels import label
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background begins with it ignored
     tasks = [Atoms("O", cell=[9, 9, 9 + 0.1 * n], pbc=True, info={"family": str(n)}) for n in range(40)]
@@ -108,7 +101,7 @@ def test_an_interruption_does_not_wait_for_what_is_left(tmp_path: Path) -> None:
     [
         ("nothing", {}, "must look like"),
         ("no_such_package.calculator:Model", {}, "is its package installed"),
-        ("relax.analytic:Absent", {}, "has no 'Absent'"),
+        ("relax.analytic:Absent", {}, "has no callable 'Absent'"),
         ("relax.gpaw_process:GpawProcess", {"model": "large"}, "do not fit"),
     ],
 )

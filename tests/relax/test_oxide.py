@@ -6,8 +6,8 @@ from ase.data import atomic_numbers, covalent_radii
 from ase.neighborlist import neighbor_list
 
 from relax.checks import CheckLimits, overlapping
-from relax.gap_fit import FitError, FitSettings
-from relax.labelling import LabelLimits, too_close
+from relax.fitting.settings import FitError, FitSettings
+from relax.labelling.limits import LabelLimits, too_close
 from relax.overlaps import push_apart
 from relax.oxide import carried_over, length_ratio, metal_crystal, of_species, pair_name
 

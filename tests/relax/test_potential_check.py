@@ -8,8 +8,8 @@ import pytest
 from ase import Atoms
 from relax_structures import distorted_slab, rutile
 
-from relax.gap_fit import hold_out
-from relax.labelling import ENERGY_KEY, FORCES_KEY
+from relax.fitting.held_out import hold_out
+from relax.labelling.frames import ENERGY_KEY, FORCES_KEY
 from relax.model_card import write_model_card
 from relax.potential import CountingCalculator, PotentialError, PotentialSpec
 from relax.potential_check import check

@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from relax.labelling import LabelLimits, task_key, too_close
+from relax.labelling.limits import LabelLimits, too_close
+from relax.labelling.tasks import task_key
 from searcher.errors import InputError
 from searcher.potential_release import part_of
 from searcher.structures.crystal import Crystal, orient

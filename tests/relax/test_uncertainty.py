@@ -10,7 +10,7 @@ from relax.analytic import AnalyticRuO
 from relax.calibration import CalibrationError, calibrate
 from relax.dft_comparison import distance_from_dft
 from relax.dynamics_check import hot_slab
-from relax.labelling import ENERGY_KEY, FORCES_KEY
+from relax.labelling.frames import ENERGY_KEY, FORCES_KEY
 
 
 def test_errors_that_are_what_was_predicted_up_to_a_factor_are_calibrated() -> None:

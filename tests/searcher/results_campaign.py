@@ -11,7 +11,9 @@ from generators.grids.files import write_grids
 from generators.grids.spec import GridSpec
 from searcher.campaign.storage.candidate import Candidate, Gate, Verdict, candidate_id, spawn_seed
 from searcher.campaign.storage.ledger import Ledger
-from searcher.config import ArmSection, BudgetSection, CampaignConfig, PotentialSection
+from searcher.config import BudgetSection, CampaignConfig, PotentialSection
+from searcher.config.arm_kinds.gan import GanArm
+from searcher.config.arm_kinds.random import RandomArm
 from searcher.structures.crystal import Crystal
 from searcher.structures.templates import build_template, seed_structures
 
@@ -27,8 +29,8 @@ def build_campaign(folder: Path, name: str = "invented", iterations: int = 2, pe
         potential=PotentialSection(gap="ruo2"),
         budget=BudgetSection(iterations=iterations),
         arms=(
-            ArmSection(name="gan", kind="gan", share=0.8),
-            ArmSection(name="random", kind="random", share=0.2, feeds_training=False),
+            GanArm(name="gan", share=0.8),
+            RandomArm(name="random", share=0.2, feeds_training=False),
         ),
     )
     folder.mkdir(parents=True)
@@ -150,4 +152,4 @@ def _add_grids(folder: Path, structures: list[Atoms], rng: np.random.Generator) 
     numbers = [atoms.numbers for atoms in free]
     places = [atoms.positions + rng.normal(0, 0.15, (len(atoms), 3)) for atoms in free]
     grids = densities(*pack(list(zip(numbers, places, strict=True)), spec), spec)
-    write_grids(folder / "samples.npz", grids.numpy(), spec)
+    write_grids(folder / "samples-gan.npz", grids.numpy(), spec)

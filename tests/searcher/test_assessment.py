@@ -64,11 +64,14 @@ def test_copies_are_recognised_and_pictured(trained: tuple[Path, GeneratorConfig
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in tmp_path.iterdir())
 
 
-def test_a_generator_that_cannot_be_read_is_not_compared(trained: tuple[Path, GeneratorConfig]) -> None:
+def test_a_generator_that_cannot_be_read_is_not_compared(trained: tuple[Path, GeneratorConfig], tmp_path: Path) -> None:
     folder, config = trained
     data = data_set([(f"{n}-{copy}", atoms) for copy in range(3) for n, atoms in slabs(copy)], config.data)
     sampler, template = open_sampler(folder, None)
-    told = assess(sampler, template, data, 16, 0, InlineExecutor(Event()), None)
+    told = assess(sampler, template, data, 16, 0, InlineExecutor(Event()), tmp_path, reached=2)
+    assert told["reach"]["structures"] == 2
+    assert all(row["family"] == "110" and 0.0 < row["unexplained"] < 1.5 for row in told["reach"]["worst"])
+    assert {"paths.png", "unreached.png"} <= {path.name for path in tmp_path.iterdir()}
     assert "could be read" in told["not_compared"]
     assert "metrics" not in told and 0.0 <= told["similarity"]["median"] <= 1.0
 

@@ -23,18 +23,24 @@ from searcher.structures.templates import TemplateSettings, seed_structures
 
 pytestmark = pytest.mark.filterwarnings("ignore::generators.grids.resolution.GridWarning")  # small grids are coarse
 CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "generators").glob("*.yaml"))
-QUICK = ("default", "cell", "thesis", "thesis-2d-embedding", "told-delta-mu-o")
-SMALL = [
+QUICK = ("default", "denoiser", "cell", "thesis", "thesis-2d-embedding", "told-delta-mu-o")
+SHORT = [
     "data.allow_coarse=true",
-    "network.latent=8",
-    "network.generator_channels=[8, 8]",
-    "network.critic_channels=[8, 8]",
-    "network.critic_hidden=8",
     "training.steps=2",
     "training.batch_size=4",
     "training.threads=1",
     "training.checkpoint_every=1",
 ]
+NARROW = {
+    "gan": [
+        "network.latent=8",
+        "network.generator_channels=[8, 8]",
+        "network.critic_channels=[8, 8]",
+        "network.critic_hidden=8",
+    ],
+    "denoiser": ["network.channels=[4, 6]", "network.embedding=8"],
+}
+SMALL = [*SHORT, *NARROW["gan"]]
 SHORTER = {  # what counts steps must end with the training
     "condition_start": 0,
     "condition_blend": 1,
@@ -71,7 +77,7 @@ def small(path: Path) -> list[str]:
     config = load_generator_config(path)
     shape = {"window": "[8, 8, 8]", "cell": "[8, 8, 16]", "slice": "[8, 8, 16]"}[config.data.view]
     changed = [f"training.{key}={value}" for key, value in SHORTER.items() if key in config.training]
-    return [*SMALL, f"data.shape={shape}", *changed]
+    return [*SHORT, *NARROW[config.generator], f"data.shape={shape}", *changed]
 
 
 @pytest.mark.parametrize(
@@ -130,6 +136,21 @@ def test_from_files_to_atoms_on_the_command_line(tmp_path: Path) -> None:
     back = run(app, ["backmap", str(grids), "--out", str(tmp_path / "atoms.extxyz"), "--json"])
     assert back.exit_code == 0, back.output
     assert len(json.loads(back.stdout)) == 4
+
+
+def test_a_generator_of_no_known_kind_is_refused() -> None:
+    with pytest.raises(InputError, match=r"generator.*must be one of gan, denoiser"):
+        load_generator_config(CONFIGS[0].with_stem("default"), ["generator=gna"])
+    with pytest.raises(InputError, match="`network.latent` is not a setting"):
+        load_generator_config(CONFIGS[0].with_stem("denoiser"), ["network.latent=8"])
+
+
+def test_a_denoiser_has_no_temperature(tmp_path: Path) -> None:
+    path = CONFIGS[0].with_stem("denoiser")
+    train_on_files(load_generator_config(path, small(path)), slabs(), tmp_path)
+    sampler, template = open_sampler(tmp_path, None)
+    with pytest.raises(InputError, match="`temperature` is 1.4 but must be 1"):
+        sample_to_file(sampler, template, tmp_path / "grids.npz", 3, {}, 0, temperature=1.4)
 
 
 def test_windows_know_their_template() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from test_docs import DOCS, command_lines
 
-from relax.gap_fit import FitSettings
-from relax.labelling import read_data
+from relax.fitting.settings import FitSettings
+from relax.labelling.frames import read_data
 from searcher import potential_release
 
 STAND_IN = "foreign_oxide:AnalyticIrO"

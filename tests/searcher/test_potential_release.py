@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from ase import Atoms
 
-from relax.gap_fit import FitSettings
-from relax.labelling import label, read_data, write_data
+from relax.fitting.settings import FitSettings
+from relax.labelling.frames import read_data, write_data
+from relax.labelling.labels import label
 from relax.oxide import RUO2, Oxide
 from relax.potential import check_files, gap_spec
 from relax.references import References

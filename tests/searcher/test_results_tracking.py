@@ -65,7 +65,7 @@ def test_statuses_are_the_ones_given(projected):
 def test_artifacts_lie_beside_the_runs_without_passwords(projected):
     folder, _, client, ids, runs = projected
     assert {"campaign.yaml", "funnels.png", "accepted.extxyz"} <= {f.path for f in client.list_artifacts(ids[0])}
-    expected = {"losses.png", "slices.png", "accepted.extxyz", "stages.json"}
+    expected = {"losses.png", "slices-gan.png", "accepted.extxyz", "stages.json"}
     assert expected <= {f.path for f in client.list_artifacts(children(runs)[0].info.run_id)}
     stored = folder.parent / "mlartifacts" / ids[0] / "artifacts" / "campaign.yaml"
     assert "hunter2" not in stored.read_text()

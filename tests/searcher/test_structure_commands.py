@@ -133,7 +133,7 @@ def test_grids_come_back_as_slabs_on_the_template(call, tmp_path, campaign):
     spec = GridSpec.for_window(problem.template, (16, 8, 16), ("O", "Ru"), 0.45)
     references = problem.references
     lattice = Crystal("Ru", references.a, references.c, references.u)
-    seeds = list(seed_structures(lattice, "110", (1, 1), template_settings(load_config(TINY))).values())
+    seeds = list(seed_structures(lattice, "110", (1, 1), template_settings(load_config(TINY).surface)).values())
     free = [problem.template.free_part(atoms) for atoms in seeds]
     grids = densities(*pack(free, spec), spec).numpy()
     grids = np.concatenate([grids, np.zeros_like(grids[:1])])

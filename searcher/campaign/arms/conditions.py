@@ -1,14 +1,23 @@
 """What the generator is told of each structure, and what it is asked for."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
+import numpy as np
+from ase import Atoms
+
 from generators.networks.conditioning import ConditionSpec
 from generators.proposal import Condition
+from searcher.campaign.beginning.preparation import seed_lines
+from searcher.campaign.campaign import Campaign
 from searcher.campaign.problem import SurfaceProblem
+from searcher.campaign.snapshot import Snapshot
 from searcher.config import CampaignConfig
 from searcher.scoring.thermodynamics import Line
+
+OXYGEN = 8
 
 
 def condition_specs(config: CampaignConfig, problem: SurfaceProblem) -> tuple[ConditionSpec, ...]:
@@ -48,3 +57,46 @@ def conditions_asked(config: CampaignConfig, problem: SurfaceProblem) -> list[Co
     }
     names = [spec.name for spec in condition_specs(config, problem) if values[spec.name]]
     return [dict(zip(names, chosen, strict=True)) for chosen in product(*(values[name] for name in names))]
+
+
+def asked_conditions(
+    campaign: Campaign, problem: SurfaceProblem, snapshot: Snapshot
+) -> tuple[tuple[Condition, ...], tuple[float, ...] | None]:
+    """What proposals are asked for in an iteration, and how often each; equally often where it is None."""
+    asked, load = conditions_asked(campaign.config, problem), campaign.ledger.structure
+    return tuple(asked), weights_asked(campaign.config, problem, asked, snapshot, load, seed_lines(campaign))
+
+
+def weights_asked(
+    config: CampaignConfig,
+    problem: SurfaceProblem,
+    asked: Sequence[Condition],
+    snapshot: Snapshot,
+    load: Callable[[str], Atoms],
+    seeds: Mapping[str, Line],
+) -> tuple[float, ...] | None:
+    """How often each combination is asked for: by default equally, else w = 1 / (1 + m).
+
+    m is how many known minima have these values: the counts of their free atoms, and the class of their γ at the
+    combination's Δμ_O, or at the campaign's where Δμ_O is no condition.
+
+    Parameters
+    ----------
+    load : callable
+        Structure by key.
+    """
+    if config.conditioning.asked == "equally":
+        return None
+    potentials = {float(one.get("delta_mu_o", config.conditioning.delta_mu_o)) for one in asked}
+    known: Counter[tuple[tuple[str, float], ...]] = Counter()
+    names = sorted({name for condition in asked for name in condition})
+    for minimum in snapshot.known:
+        numbers, _ = problem.template.free_part(load(minimum.structure))
+        oxygen = int(np.count_nonzero(numbers == OXYGEN))
+        counts = {"n_oxygen": oxygen, "n_metal": len(numbers) - oxygen}
+        for delta_mu_o in potentials:
+            energy_class = class_at(problem, delta_mu_o, minimum.line, seeds)
+            values = {**counts, "energy_class": energy_class, "delta_mu_o": delta_mu_o}
+            known[tuple((name, float(values[name])) for name in names)] += 1
+    cells = [tuple((name, float(condition[name])) for name in names) for condition in asked]
+    return tuple(1.0 / (1.0 + known[cell]) for cell in cells)

@@ -1,8 +1,11 @@
 """The order in which proposals are relaxed: what may be low, what is uncertain, and something of everything."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from scipy.special import ndtr
 
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.storage.candidate import Candidate
@@ -15,10 +18,41 @@ MEV = 1e-3
 
 @dataclass(frozen=True)
 class Guess:
-    """What is expected of a proposal, in eV/Å² above the envelope of the known."""
+    """What is expected of a proposal, in eV/Å² above the envelope of the known.
+
+    Attributes
+    ----------
+    mean, deviation : float
+    new : float
+        Probability that it relaxes to something that is not known.
+    """
 
     mean: float
     deviation: float
+    new: float = 1.0
+
+    def optimistic(self, settings: ScreeningSection) -> float:
+        """How low it may be hoped to relax."""
+        return self.mean - settings.deviations * self.deviation
+
+    def gain(self, margin: float, put_back: float = 0.0) -> float:
+        """By how much in eV/Å² it is expected to come below a margin, as something new.
+
+        Expected improvement times the probability of the constraint (Jones et al., J. Glob. Optim. 13, 455 (1998);
+        Gardner et al., ICML 2014).
+
+        Parameters
+        ----------
+        margin : float
+            Above the envelope, in eV/Å².
+        put_back : float
+            Added to the mean.
+        """
+        below = margin - self.mean - put_back
+        if self.deviation <= 0.0:
+            return self.new * max(0.0, below)
+        z = below / self.deviation
+        return self.new * float(below * ndtr(z) + self.deviation * math.exp(-(z**2) / 2) / math.sqrt(2 * math.pi))
 
 
 def guess_heights(
@@ -26,6 +60,7 @@ def guess_heights(
     problem: SurfaceProblem,
     described: Mapping[str, LocalVectors],
     excess: Mapping[str, float],
+    new: Mapping[str, float] | None = None,
 ) -> dict[str, Guess]:
     """Guesses by candidate id.
 
@@ -35,10 +70,15 @@ def guess_heights(
         Of the free atoms.
     excess : mapping of str to float
         Oxygen per Å².
+    new : mapping of str to float, optional
+        Probability that it relaxes to something new.
     """
-    names = list(described)
+    names, told = list(described), new or {}
     found = surrogate.predict([features(described[name], problem.soap, excess[name]) for name in names])
-    return {name: Guess(float(m), float(d)) for name, m, d in zip(names, found.mean, found.deviation, strict=True)}
+    return {
+        name: Guess(float(mean), float(deviation), told.get(name, 1.0))
+        for name, mean, deviation in zip(names, found.mean, found.deviation, strict=True)
+    }
 
 
 def in_order(
@@ -48,15 +88,18 @@ def in_order(
     problem: SurfaceProblem,
     settings: ScreeningSection,
     served: Mapping[int, int],
+    margin: float,
 ) -> list[Candidate]:
     """Candidates in the order in which they deserve force calls.
 
-    Within an oxygen count (or all together without `composition_quota`) the lowest optimistic guess goes first, put
-    back for each one of its class that went before; a share of the places goes to the least certain. Without guesses
-    the order is that of the ids. Oxygen counts take turns.
+    Within an oxygen count (or all together without `composition_quota`) the largest expected gain goes first, or the
+    lowest optimistic guess, put back for each one of its class that went before; a share of the places goes to the
+    least certain. Without guesses the order is that of the ids. Oxygen counts take turns.
 
     Parameters
     ----------
+    margin : float
+        Of acceptance, in eV/Å².
     served : mapping of int to int
         How many of each oxygen count had their turn before; no turn comes twice.
     """
@@ -66,7 +109,7 @@ def in_order(
     ranked = []
     for count, group in sorted(groups.items()):
         before = served.get(count, 0) if settings.composition_quota else sum(served.values())
-        ordered = _by_guess(group, guesses, problem, settings, before) if guesses else group
+        ordered = _by_guess(group, guesses, problem, settings, before, margin) if guesses else group
         ranked += [(rank, count, candidate) for rank, candidate in enumerate(ordered, start=before)]
     return [candidate for _, _, candidate in sorted(ranked, key=lambda row: row[:2])]
 
@@ -77,20 +120,22 @@ def _by_guess(
     problem: SurfaceProblem,
     settings: ScreeningSection,
     before: int,
+    margin: float,
 ) -> list[Candidate]:
     waiting = {c.id: c for c in group}
-    optimistic = {n: guesses[n].mean - settings.deviations * guesses[n].deviation for n in waiting}
     classes = {n: problem.classes.classify(max(0.0, guesses[n].mean)) for n in waiting}
+    handicap = settings.class_handicap_mev_per_A2 * MEV
     chosen: list[Candidate] = []
     taken: Counter[int] = Counter()
     explored = round(settings.explored * before)
     while waiting:
         if explored < settings.explored * (before + len(chosen) + 1) - 0.5:
-            name = min(waiting, key=lambda n: (-guesses[n].deviation, n))
+            name = min(waiting, key=lambda n: (-guesses[n].new * guesses[n].deviation, n))
             explored += 1
+        elif settings.rank == "gain":
+            name = min(waiting, key=lambda n: (-guesses[n].gain(margin, handicap * taken[classes[n]]), n))
         else:
-            handicap = settings.class_handicap_mev_per_A2 * MEV
-            name = min(waiting, key=lambda n: (optimistic[n] + handicap * taken[classes[n]], n))
+            name = min(waiting, key=lambda n: (guesses[n].optimistic(settings) + handicap * taken[classes[n]], n))
         taken[classes[name]] += 1
         chosen.append(waiting.pop(name))
     return chosen

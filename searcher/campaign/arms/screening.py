@@ -4,21 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from ase import Atoms
 
 from generators.proposal import Proposal
 from searcher.campaign.arms.known import KnownBasins
+from searcher.campaign.arms.proposal_checks import Nearest, assembled, describe_proposals, nearest_known
 from searcher.campaign.arms.ranking import Guess, guess_heights, in_order
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.storage.candidate import Candidate, Gate, Verdict, candidate_id
 from searcher.config import ScreeningSection
 from searcher.scoring.descriptors import LocalVectors
+from searcher.scoring.newness import Newness
 from searcher.scoring.novelty import greedy_unique
 from searcher.scoring.surrogate import HeightSurrogate
-from searcher.scoring.validity import check_validity
 
 OXYGEN = 8
+MEV = 1e-3
 NOT_SELECTED = "not_selected"
 
 
@@ -31,7 +32,7 @@ def record_proposals(
     first_index: int = 0,
 ) -> list[Candidate]:
     """Candidates from proposals with their seeds: decoded, within the allowed counts, valid; structures are stored."""
-    template, candidates = problem.template, []
+    candidates = []
     for index, (seed, proposal) in enumerate(proposals, start=first_index):
         candidate = Candidate(
             id=candidate_id(iteration, arm, index),
@@ -45,16 +46,12 @@ def record_proposals(
         if proposal.reason is not None:
             candidates.append(replace(candidate, verdict=Verdict.REJECTED, reason=proposal.reason))
             continue
-        atoms = template.assemble(proposal.numbers, proposal.positions)
+        atoms, reason = assembled(problem, proposal)
         candidate = replace(candidate, passed=Gate.DECODED, proposed=campaign.ledger.put_structure(atoms))
-        if not problem.counts_allowed(proposal.numbers):
-            candidates.append(replace(candidate, verdict=Verdict.REJECTED, reason="composition_out_of_range"))
-            continue
-        validity = check_validity(atoms, template.n_frozen, problem.thresholds, first_only=True)
-        if validity.valid:
+        if reason is None:
             candidates.append(replace(candidate, passed=Gate.VALID))
         else:
-            candidates.append(replace(candidate, verdict=Verdict.REJECTED, reason=validity.reasons[0]))
+            candidates.append(replace(candidate, verdict=Verdict.REJECTED, reason=reason))
     return candidates
 
 
@@ -68,6 +65,7 @@ def select(
     kappa_min: float,
     surrogate: HeightSurrogate | None = None,
     served: Mapping[int, int] | None = None,
+    newness: Newness | None = None,
 ) -> list[Candidate]:
     """Choose what is relaxed; everything else ends with the reason why it is not.
 
@@ -82,23 +80,29 @@ def select(
         Taught by past relaxations.
     served : mapping of int to int, optional
         How many of each oxygen count had their turn before.
+    newness : Newness, optional
+        Taught by past relaxations; selected candidates keep the κ that it is asked about.
     """
     decided = {c.id: c for c in candidates}
     remaining = [c for c in candidates if not c.finished]
     structures = {c.id: campaign.ledger.structure(str(c.proposed)) for c in remaining}
     guesses: dict[str, Guess] = {}
     if remaining and (settings.known_basins or surrogate is not None):
-        free = _describe(campaign, problem, remaining, structures, decided)
+        free = describe_proposals(campaign, problem, structures)
+        for candidate in remaining:
+            if candidate.id not in free:
+                decided[candidate.id] = replace(candidate, verdict=Verdict.REJECTED, reason="undescribable")
         remaining = [c for c in remaining if c.id in free]
         excess = {c.id: problem.excess_oxygen_per_area(structures[c.id]) for c in remaining}
         if settings.known_basins:
-            remaining = _outside_known_basins(
-                remaining, free, excess, known, kappa_min, settings.reach * kappa_min, decided
-            )
+            nearest = nearest_known(known, free, settings.reach * kappa_min)
+            remaining = _outside_known_basins(remaining, free, excess, nearest, kappa_min, decided)
         if surrogate is not None:
-            guesses = guess_heights(surrogate, problem, {c.id: free[c.id] for c in remaining}, excess)
+            described = {c.id: free[c.id] for c in remaining}
+            guesses = guess_heights(surrogate, problem, described, excess, _chances(newness, remaining))
     counts = {c.id: oxygen_count(campaign, c) for c in remaining}
-    ordered = in_order(remaining, counts, guesses, problem, settings, served or {})
+    margin = campaign.config.acceptance.margin_mev_per_A2 * MEV
+    ordered = in_order(remaining, counts, guesses, problem, settings, served or {}, margin)
     for place, candidate in enumerate(ordered):
         if place < n_wanted:
             decided[candidate.id] = replace(candidate, passed=Gate.SELECTED)
@@ -107,46 +111,34 @@ def select(
     return list(decided.values())
 
 
+def _chances(newness: Newness | None, candidates: Sequence[Candidate]) -> dict[str, float]:
+    """Probability of something new, by id; empty where nothing is told."""
+    told = [c for c in candidates if c.kappa is not None]
+    if newness is None or not told:
+        return {}
+    chances = newness([float(c.kappa or 0.0) for c in told])
+    return {c.id: float(chance) for c, chance in zip(told, chances, strict=True)}
+
+
 def oxygen_count(campaign: Campaign, candidate: Candidate) -> int:
     """Oxygen atoms of a proposal, the frozen ones included."""
     return int(np.count_nonzero(campaign.ledger.structure(str(candidate.proposed)).numbers == OXYGEN))
-
-
-def _describe(
-    campaign: Campaign,
-    problem: SurfaceProblem,
-    candidates: Sequence[Candidate],
-    structures: Mapping[str, Atoms],
-    decided: dict[str, Candidate],
-) -> dict[str, LocalVectors]:
-    """SOAP vectors of the free atoms by candidate; what cannot be described is rejected."""
-    described = campaign.fingerprints.of(structures, poison=True)
-    campaign.fingerprints.forget(structures)
-    free: dict[str, LocalVectors] = {}
-    for candidate in candidates:
-        vectors = described[candidate.id]
-        if vectors is None:
-            decided[candidate.id] = replace(candidate, verdict=Verdict.REJECTED, reason="undescribable")
-        else:
-            free[candidate.id] = vectors.subset(range(problem.template.n_frozen, len(structures[candidate.id])))
-    return free
 
 
 def _outside_known_basins(
     candidates: Sequence[Candidate],
     free: Mapping[str, LocalVectors],
     excess: Mapping[str, float],
-    known: KnownBasins,
+    nearest: Mapping[str, Nearest],
     kappa_min: float,
-    kappa_known: float,
     decided: dict[str, Candidate],
 ) -> list[Candidate]:
     fresh: list[Candidate] = []
-    nearest_known = known.nearest([free[c.id] for c in candidates])
-    for candidate, (kappa, nearest) in zip(candidates, nearest_known, strict=True):
-        if kappa <= kappa_known:
-            dropped = replace(candidate, kappa=kappa, nearest=nearest, reason="known_basin")
-            decided[candidate.id] = replace(dropped, verdict=Verdict.REJECTED)
+    for one in candidates:
+        found = nearest[one.id]
+        candidate = replace(one, kappa=found.kappa, nearest=found.name)
+        if found.same_basin:
+            decided[one.id] = replace(candidate, verdict=Verdict.REJECTED, reason="known_basin")
         else:
             fresh.append(candidate)
     kept = set(greedy_unique([free[c.id] for c in fresh], kappa_min, [excess[c.id] for c in fresh]))

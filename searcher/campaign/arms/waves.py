@@ -7,14 +7,18 @@ where a campaign was interrupted.
 from collections import Counter
 from collections.abc import Mapping
 
-from searcher.campaign.arms.knowledge import Knowledge
-from searcher.campaign.arms.proposing import Source, draw_proposals
+from searcher.campaign.arms.knowledge import Knowledge, Outcome, led_to_something_new
+from searcher.campaign.arms.proposing import draw_proposals
 from searcher.campaign.arms.screening import oxygen_count, record_proposals, select
 from searcher.campaign.arms.shares import ArmPlan
+from searcher.campaign.arms.source import Source
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.storage.candidate import Candidate, Gate
 from searcher.config import ArmSection
+
+WAVE = "wave:"
+"""Begins the names of the stages that hold waves, numbered from 0."""
 
 
 def wave(
@@ -40,17 +44,45 @@ def wave(
             if arm.name in sources:
                 candidates = _proposals(campaign, problem, knowledge[arm.name], arm, sources[arm.name], plans[arm.name])
                 proposed += candidates
-                chosen[arm.name] = [c.id for c in candidates if c.passed == Gate.SELECTED]
+                chosen[arm.name] = {c.id: c.kappa for c in candidates if c.passed == Gate.SELECTED}
         with ledger.transaction():
             ledger.add_candidates(proposed)
-            ledger.finish_stage(iteration, f"wave:{number}", chosen)
+            ledger.finish_stage(iteration, f"{WAVE}{number}", chosen)
     return [ledger.candidate(name) for name in _recorded(campaign, iteration, number) or ()]
 
 
-def _recorded(campaign: Campaign, iteration: int, number: int) -> list[str] | None:
-    """Ids that a wave relaxes, or None if it has not begun."""
-    recorded = campaign.ledger.stage(iteration, f"wave:{number}")
-    return None if recorded is None else [name for ids in recorded.values() for name in ids]
+def outcomes_of_wave(campaign: Campaign, iteration: int, number: int) -> list[Outcome]:
+    """What a wave that has ended says of starts and where they led."""
+    relaxed = campaign.ledger.candidates(iteration=iteration, reached=Gate.SELECTED)
+    return _outcomes(_recorded(campaign, iteration, number) or {}, {c.id: c for c in relaxed})
+
+
+def outcomes_before(campaign: Campaign, iteration: int) -> list[Outcome]:
+    """The same of all waves of earlier iterations, in the order of the waves."""
+    waves = {
+        (earlier, int(name.removeprefix(WAVE))): _by_id(chosen)
+        for earlier, name, chosen in campaign.ledger.stages()
+        if name.startswith(WAVE) and earlier < iteration
+    }
+    relaxed = {c.id: c for c in campaign.ledger.candidates(before=iteration, reached=Gate.SELECTED)}
+    return [outcome for place in sorted(waves) for outcome in _outcomes(waves[place], relaxed)]
+
+
+def _outcomes(starts: Mapping[str, float | None], relaxed: Mapping[str, Candidate]) -> list[Outcome]:
+    """Of a wave's relaxations, by id κ of their starts; those that say nothing are left out."""
+    found = ((kappa, relaxed[name]) for name, kappa in starts.items() if kappa is not None)
+    return [Outcome(c.arm, kappa, new) for kappa, c in found if (new := led_to_something_new(c)) is not None]
+
+
+def _recorded(campaign: Campaign, iteration: int, number: int) -> dict[str, float | None] | None:
+    """By id of what a wave relaxes, κ of its start to the nearest then known; None if it has not begun."""
+    chosen = campaign.ledger.stage(iteration, f"{WAVE}{number}")
+    return None if chosen is None else _by_id(chosen)
+
+
+def _by_id(chosen: Mapping[str, Mapping[str, float | None]]) -> dict[str, float | None]:
+    """What a wave recorded by arm, as one mapping."""
+    return {name: kappa for starts in chosen.values() for name, kappa in starts.items()}
 
 
 def _proposals(
@@ -64,14 +96,18 @@ def _proposals(
     if not n_wanted:
         return []
     n_drawn = n_wanted * arm.screening.oversampling
-    drawn = draw_proposals(campaign, problem, source(known.snapshot), arm, iteration, n_drawn, len(earlier))
+    drawn = draw_proposals(
+        source.given(known), source.conditions, n_drawn,
+        seed=campaign.config.seed, iteration=iteration, arm=arm.name, n_before=len(earlier), weights=source.weights,
+    )  # fmt: skip
     with campaign.ledger.transaction():
         candidates = record_proposals(campaign, problem, iteration, arm.name, drawn, len(earlier))
     served = Counter(oxygen_count(campaign, c) for c in relaxed)
     kappa_min = campaign.config.acceptance.kappa_min
     return select(
-        campaign, problem, candidates, known.basins, n_wanted, arm.screening, kappa_min, known.surrogate, served
-    )
+        campaign, problem, candidates, known.basins, n_wanted, arm.screening, kappa_min, known.surrogate, served,
+        known.newness if arm.screening.newness else None,
+    )  # fmt: skip
 
 
 def _affordable(campaign: Campaign, relaxed: list[Candidate], plan: ArmPlan) -> int:

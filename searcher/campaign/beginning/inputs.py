@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from relax.potential import gap_spec
 from searcher.campaign.campaign import potential_spec
 from searcher.campaign.storage.warm_start import RECORD, STRUCTURES, WEIGHTS
 from searcher.config import CampaignConfig
@@ -32,6 +33,14 @@ def check_inputs(config: CampaignConfig, at: Callable[..., str]) -> None:
         _require_structures(path, at, section, index)
     if config.withheld:
         _require_structures(config.withheld, at, "withheld")
+    if config.improve.every:
+        from searcher.campaign.improvement.refit import labelled_frames  # takes a second that others need not wait
+
+        gap = config.potential.gap
+        try:
+            labelled_frames(None if gap is None else Path(gap_spec(gap).path).parent, config.improve)
+        except InputError as error:
+            raise InputError(f"{at('improve')}: {error}") from None
     network = config.network
     if network.warm_start:
         for name in (WEIGHTS, RECORD, STRUCTURES):

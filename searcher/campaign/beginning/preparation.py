@@ -17,6 +17,7 @@ from searcher.campaign.problem import (
     ReferenceEnergies,
     SurfaceProblem,
     build_problem,
+    gamma_of_bottom,
     surface_repeat,
     template_settings,
 )
@@ -24,7 +25,7 @@ from searcher.campaign.relaxing import relax_candidates, require_same_potential
 from searcher.campaign.storage.candidate import PREPARATION, Candidate, Gate, Verdict, candidate_id
 from searcher.campaign.storage.ledger import Ledger
 from searcher.campaign.storage.warm_start import WarmStart, load_warm_start
-from searcher.config import CampaignConfig
+from searcher.config.recorded import recorded_config
 from searcher.errors import EnvironmentProblem, InputError, SearchFailed
 from searcher.scoring.thermodynamics import Line
 from searcher.scoring.validity import check_validity
@@ -81,11 +82,9 @@ def _references(campaign: Campaign, console: Console) -> tuple[ReferenceEnergies
         )
         references = ReferenceEnergies.of(References(**answer), config)
         relaxed = crystal.with_lattice(references.a, references.c, references.u)
-        slab = bottom_slab(relaxed, config.surface.facet, template_settings(config))
+        slab = bottom_slab(relaxed, config.surface.facet, template_settings(config.surface))
         energy = _evaluate(campaign, [slab])[0]
-        metal = int(np.count_nonzero(slab.numbers != 8))
-        area = float(slab.cell[0, 0] * slab.cell[1, 1])
-        gamma_bottom = (energy - metal * references.energy_bulk) / (2 * area)
+        gamma_bottom = gamma_of_bottom(slab, energy, references.energy_bulk)
         recorded = {"references": asdict(references), "gamma_bottom": gamma_bottom}
         with campaign.ledger.transaction():
             campaign.ledger.finish_stage(PREPARATION, "references", recorded)
@@ -103,7 +102,7 @@ def recorded_problem(ledger: Ledger) -> SurfaceProblem:
     recorded = ledger.stage(PREPARATION, "references")
     if recorded is None:
         raise InputError(f"the campaign of `{ledger.path}` has recorded no lattice yet; `searcher run` does so first")
-    config = CampaignConfig(**ledger.fact("config"))
+    config = recorded_config(ledger.fact("config"))
     return build_problem(config, ReferenceEnergies(**recorded["references"]), float(recorded["gamma_bottom"]))
 
 
@@ -114,7 +113,7 @@ def _seeds(campaign: Campaign, problem: SurfaceProblem, console: Console) -> Non
     references = problem.references
     crystal = Crystal(problem.metal, references.a, references.c, references.u)
     repeat = surface_repeat(config.surface, crystal)
-    constructed = seed_structures(crystal, config.surface.facet, repeat, template_settings(config))
+    constructed = seed_structures(crystal, config.surface.facet, repeat, template_settings(config.surface))
     found = chosen_terminations(constructed, config.surface.facet, config.surface.terminations)
     for path in config.seeds:
         found |= {f"{path.stem}-{i}": atoms for i, atoms in enumerate(on_template(path, problem.template))}

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from relax.worker import evaluate_task, plain_arrays, relax_task
 from searcher.campaign.campaign import Campaign
-from searcher.campaign.problem import SurfaceProblem, build_problem, template_settings
+from searcher.campaign.problem import SurfaceProblem, build_problem, gamma_of_bottom, template_settings
 from searcher.campaign.relaxing import relaxation_payload
 from searcher.config import CampaignConfig
 from searcher.errors import EnvironmentProblem, SearchFailed
@@ -97,12 +97,10 @@ def _row(campaign: Campaign, problem: SurfaceProblem, thickness: float) -> Thick
     )
     references = problem.references
     crystal = Crystal(problem.metal, references.a, references.c, references.u)
-    bottom = bottom_slab(crystal, surface.facet, template_settings(config))
-    area = float(bottom.cell[0, 0] * bottom.cell[1, 1])
-    n_metal = int(np.count_nonzero(bottom.numbers != 8))
-    gamma_bottom = (_energy(campaign, bottom) - n_metal * references.energy_bulk) / (2 * area)
+    bottom = bottom_slab(crystal, surface.facet, template_settings(surface))
+    gamma_bottom = gamma_of_bottom(bottom, _energy(campaign, bottom), references.energy_bulk)
     own = build_problem(config, references, gamma_bottom)
-    starts = seed_structures(crystal, surface.facet, (1, 1), template_settings(config))
+    starts = seed_structures(crystal, surface.facet, (1, 1), template_settings(surface))
     return ThicknessRow(thickness, own.template.n_frozen, _gammas(campaign, own, starts, config))
 
 

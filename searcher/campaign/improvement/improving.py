@@ -13,16 +13,25 @@ import numpy as np
 from ase import Atoms
 from rich.console import Console
 
-from relax.labelling import label, read_labels
+from relax.labelling.frames import read_data
+from relax.labelling.labels import label, read_labels
 from relax.potential import PotentialSpec, potential_hash
 from relax.potential_figures import worsened
 from relax.references import References
 from relax.worker import evaluate_task, plain_arrays, reference_task
 from searcher.campaign.campaign import Campaign
-from searcher.campaign.improvement.refit import Trial, fit_folder, fit_gap, labeller_figures, measure_both, present_data
+from searcher.campaign.improvement.refit import (
+    Trial,
+    fit_folder,
+    fit_gap,
+    kept_labeller_figures,
+    labelled_frames,
+    labeller_figures,
+    measure_both,
+)
 from searcher.campaign.improvement.selection import Pick, pick
 from searcher.campaign.improvement.versions import lines_under, with_references
-from searcher.campaign.problem import ReferenceEnergies, SurfaceProblem, template_settings
+from searcher.campaign.problem import ReferenceEnergies, SurfaceProblem, gamma_of_bottom, template_settings
 from searcher.campaign.snapshot import is_known
 from searcher.campaign.storage.candidate import Candidate
 from searcher.campaign.storage.potential_versions import add_version
@@ -78,13 +87,15 @@ def improve(
         return problem
     if not section.labeller:
         raise InputError("`improve.labeller` names no reference calculator; an example is module:Callable")
+    frames = labelled_frames(fit_folder(campaign), section)
+    kept_labeller_figures(campaign, section)  # refused now rather than after the fit
     chosen = _picked(campaign, iteration, section)
     if not chosen.uncertain and not chosen.wrong:
         return _closed(campaign, problem, iteration, {"adopted": None, "why": ["nothing is uncertain"]}, console)
     folder = campaign.iteration_folder(iteration) / IMPROVE
     folder.mkdir(exist_ok=True)
     new = _labelled(campaign, iteration, chosen, section, folder, console)
-    trial = Trial(folder, campaign.potential, fit_folder(campaign), present_data(campaign, section), new, section.fit)
+    trial = Trial(folder, campaign.potential, fit_folder(campaign), read_data(frames), new, section.fit)
     spec = _fitted(campaign, iteration, trial, fitter, console)
     console.print("  measuring the potential in use and the new one …")
     compared = _compared(campaign, problem, iteration, trial, spec, section)
@@ -262,12 +273,11 @@ def _references(campaign: Campaign, problem: SurfaceProblem, spec: PotentialSpec
     outcome = next(iter(campaign.executor.map(reference_task, [payload])))
     if outcome.result is None:
         raise EnvironmentProblem(f"the new potential gives no reference energies: {outcome.message}")
-    slab = bottom_slab(crystal, config.surface.facet, template_settings(config))
+    slab = bottom_slab(crystal, config.surface.facet, template_settings(config.surface))
     (bulk_energy, _), (slab_energy, _) = _evaluate(campaign, spec, [crystal.bulk(), slab])
-    n_bulk, n_slab = (int(np.count_nonzero(a.numbers != 8)) for a in (crystal.bulk(), slab))
+    n_bulk = int(np.count_nonzero(crystal.bulk().numbers != 8))
     found = replace(
         References(**outcome.result), a=lattice.a, c=lattice.c, u=lattice.u, energy_bulk=bulk_energy / n_bulk
     )
     references = ReferenceEnergies.of(found, config)
-    area = float(slab.cell[0, 0] * slab.cell[1, 1])
-    return references, (slab_energy - n_slab * references.energy_bulk) / (2 * area)
+    return references, gamma_of_bottom(slab, slab_energy, references.energy_bulk)

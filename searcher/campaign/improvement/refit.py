@@ -1,6 +1,7 @@
 """A new potential for a campaign, and what it and the present one are worth on the same frames and faces."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -11,8 +12,10 @@ from typing import Any
 
 from ase import Atoms
 
-from relax.gap_fit import FitError, FitSettings, fit, hold_out
-from relax.labelling import read_data, write_data
+from relax.fitting.gap_fit import fit
+from relax.fitting.held_out import hold_out
+from relax.fitting.settings import FitError, FitSettings
+from relax.labelling.frames import write_data
 from relax.lifetime import end_with_parent
 from relax.oxide import Oxide
 from relax.potential import PotentialSpec, gap_spec
@@ -25,6 +28,7 @@ from searcher.campaign.storage.potential_versions import FOLDER
 from searcher.config import ImproveSection
 from searcher.errors import EnvironmentProblem, InputError
 from searcher.files import replacing
+from searcher.labelled_oxide import LABELLER_FILE
 from searcher.structures.crystal import Crystal
 from searcher.structures.faces import faces_of_lattice, kept_figures, labeller_faces
 
@@ -99,22 +103,29 @@ def fit_folder(campaign: Campaign) -> Path | None:
     return None if gap is None else Path(gap_spec(gap).path).parent
 
 
-def present_data(campaign: Campaign, section: ImproveSection) -> list[Atoms]:
-    """Labelled frames of the potential in use.
+def labelled_frames(fit: Path | None, section: ImproveSection) -> Path:
+    """The file of frames that a potential was fitted to: in the folder of its fit, else where `improve.data` says.
 
     Raises
     ------
     InputError
-        If there are none.
+        If it is missing, or another calculator labelled it than the one that is to label the new frames.
     """
-    folder = fit_folder(campaign)
-    path = folder / DATA if folder is not None and (folder / DATA).is_file() else section.data
+    path = fit / DATA if fit is not None and (fit / DATA).is_file() else section.data
     if path is None or not path.is_file():
         raise InputError(
             f"`improve.data` is {path}: the labelled frames that the potential was fitted to are needed, in a file as "
             "`searcher potential fit` keeps it"
         )
-    return read_data(path)
+    told = path.with_name(LABELLER_FILE)
+    before = read_surface_figures(told).labeller if told.is_file() else None
+    asked = Labeller(section.labeller, section.labeller_arguments)
+    if before is not None and not before.agrees_with(asked):
+        raise InputError(
+            f"`improve.labeller` is `{asked}`, but `{before}` labelled `{path}`: a fit to the energies of two "
+            "calculators is neither's; give the same calculator and arguments"
+        )
+    return path
 
 
 def fit_gap(trial: Trial) -> PotentialSpec:
@@ -127,6 +138,9 @@ def fit_gap(trial: Trial) -> PotentialSpec:
     """
     (trial.folder / "data").mkdir(exist_ok=True)
     write_data([*trial.data, *trial.new], trial.folder / DATA)
+    told = trial.present_fit / DATA.with_name(LABELLER_FILE) if trial.present_fit is not None else None
+    if told is not None and told.is_file():
+        shutil.copyfile(told, trial.folder / DATA.with_name(LABELLER_FILE))
     try:
         xml = fit(trial.training, trial.settings, trial.folder)
     except FitError as error:
@@ -134,12 +148,27 @@ def fit_gap(trial: Trial) -> PotentialSpec:
     return gap_spec(xml.resolve())
 
 
+def kept_labeller_figures(campaign: Campaign, section: ImproveSection) -> SurfaceFigures | None:
+    """What an earlier round kept of what the labeller says of faces.
+
+    Raises
+    ------
+    InputError
+        If another labeller said it.
+    """
+    return kept_figures(_labeller_file(campaign), Labeller(section.labeller, dict(section.labeller_arguments)))
+
+
+def _labeller_file(campaign: Campaign) -> Path:
+    return campaign.folder / FOLDER / LABELLER_FILE
+
+
 def labeller_figures(campaign: Campaign, problem: SurfaceProblem, section: ImproveSection) -> SurfaceFigures:
     """What the labeller says of crystal and faces of the campaign's facet; measured once."""
-    path = campaign.folder / FOLDER / "labeller.json"
+    path = _labeller_file(campaign)
     path.parent.mkdir(exist_ok=True)
     labeller = Labeller(section.labeller, dict(section.labeller_arguments))
-    kept = kept_figures(path, labeller)
+    kept = kept_labeller_figures(campaign, section)
     found, structure = problem.references, campaign.config.material.metal_structure
     if kept is None or (kept.oxide.metal, kept.oxide.metal_structure) != (problem.metal, structure):
         oxide = Oxide(problem.metal, found.a, found.c, found.u, structure)

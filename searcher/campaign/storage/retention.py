@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from searcher.campaign.storage.iterations import finished_iterations
 from searcher.campaign.storage.ledger import Ledger
 from searcher.campaign.storage.potential_versions import FOLDER
 from searcher.campaign.storage.verification import RETENTION
@@ -26,7 +27,7 @@ def sweep(folder: Path, ledger: Ledger, keep: KeepSection) -> list[str]:
     list of str
         Names of the removed files, relative to the campaign's folder.
     """
-    ended = [iteration for iteration, name, _ in ledger.stages() if name == "close"]
+    ended = finished_iterations(ledger)
     removed: list[str] = []
     for iteration in ended:
         rest = _superfluous(folder, iteration, iteration == max(ended), keep)
@@ -45,7 +46,7 @@ def _superfluous(folder: Path, iteration: int, last: bool, keep: KeepSection) ->
     place = folder / "iterations" / f"{iteration:03d}"
     patterns = []
     if keep.grids == "none" or (keep.grids == "last" and not last):
-        patterns.append("samples.npz")
+        patterns.append("samples-*.npz")
     if keep.weights == "last" and not last:
         patterns.append("training-*/weights.*")
     if keep.checkpoints == "none" or (keep.checkpoints == "last" and not last):

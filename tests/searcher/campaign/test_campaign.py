@@ -4,8 +4,11 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+import torch
 from inline_campaign import run
+from threadpoolctl import threadpool_info, threadpool_limits
 
+from generators.training.resumable import torch_threads
 from searcher.campaign.campaign import open_campaign
 from searcher.campaign.storage import verification
 from searcher.campaign.storage.candidate import Verdict
@@ -40,6 +43,20 @@ def test_a_second_run_ends_with_the_same_digest(finished, tmp_path):
     again = small(tmp_path)
     run(again)
     assert digest(again) == digest(finished)
+
+
+def test_threads_are_those_of_the_settings_whatever_the_environment_says(tmp_path):
+    seen = []
+
+    def look(campaign, iteration):
+        blas = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+        seen.append((blas, torch.get_num_threads()))
+
+    with threadpool_limits(limits=2, user_api="blas"), torch_threads(2):
+        look(None, None)
+        run(small(tmp_path, "budget.iterations=1", "execution.training_threads=1"), Event(), look)
+        look(None, None)
+    assert seen == [({2}, 2), ({1}, 1), ({1}, 1), ({2}, 2)]
 
 
 def test_another_seed_proposes_other_structures(finished, tmp_path):

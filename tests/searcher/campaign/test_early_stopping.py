@@ -91,7 +91,8 @@ def test_hopeless_is_told_at_its_calls_only_and_never_below_the_ceiling():
 def test_what_may_still_be_gained_grows_with_the_cell(problem, seed):
     (description,) = plan(problem, seed, forming_o2=False, known_minimum=False).criteria(seed)
     looks = description["arguments"]["looks"]
-    assert looks[0] == pytest.approx((10, 0.110 * problem.template.area), abs=1e-12)
+    call, gain_mev_per_a2 = StoppingSection().hopeless_looks[0]
+    assert looks[0] == pytest.approx((call, 1e-3 * gain_mev_per_a2 * problem.template.area), abs=1e-12)
 
 
 def test_a_known_minimum_is_told_at_the_second_look(problem, seed):

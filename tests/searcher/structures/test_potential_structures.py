@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from relax.labelling import LabelLimits, too_close
+from relax.labelling.limits import LabelLimits, too_close
 from searcher.errors import InputError
 from searcher.structures.crystal import Crystal, orient
 from searcher.structures.distorted_slabs import FACETS, SUPERCELLS, supercell, thin_slab

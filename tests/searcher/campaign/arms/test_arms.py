@@ -1,5 +1,7 @@
 """Which seeds a campaign has, when its arms begin, and what they may be told."""
 
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from threading import Event
 
@@ -8,12 +10,15 @@ import pytest
 from pydantic import ValidationError
 from rich.console import Console
 
-from searcher.campaign.arms.conditions import conditions_asked
+from generators.proposal import Proposal
+from searcher.campaign.arms.conditions import conditions_asked, weights_asked
+from searcher.campaign.arms.proposing import apportioned, draw_proposals
 from searcher.campaign.arms.shares import plan
 from searcher.campaign.beginning.inputs import check_inputs
-from searcher.campaign.beginning.preparation import prepare
+from searcher.campaign.beginning.preparation import prepare, seed_lines
 from searcher.campaign.campaign import open_campaign
 from searcher.campaign.loop import run_campaign
+from searcher.campaign.snapshot import take_snapshot
 from searcher.campaign.storage.candidate import Gate
 from searcher.config import CampaignConfig
 from searcher.errors import InputError
@@ -125,7 +130,7 @@ def test_one_beginning_is_enough(tmp_path):
 
 
 def test_shares_of_moves_are_checked():
-    from searcher.config import MovesSection
+    from searcher.config.arm_kinds.hopping import MovesSection
 
     with pytest.raises(ValidationError, match="exceed 1 together"):
         MovesSection(oxygen_probability=0.8, relocation_probability=0.3)
@@ -140,3 +145,49 @@ def test_without_classes_to_ask_for_only_the_counts_are_asked(tmp_path):
     finally:
         campaign.close()
     assert asked == [{"n_oxygen": 2}, {"n_oxygen": 3}, {"n_oxygen": 4}]
+
+
+def test_turns_go_by_weight_and_none_is_taken_back():
+    weights = (1.0, 0.5, 0.25)
+    turns = [apportioned(weights, n) for n in range(60)]
+    for n, (before, after) in enumerate(pairwise(turns)):
+        assert sum(after) == n + 1 and all(b >= a for a, b in zip(before, after, strict=True))
+    assert apportioned(weights, 70) == [40, 20, 10]
+    assert [apportioned((1.0,) * 4, n) for n in (3, 6)] == [[1, 1, 1, 0], [2, 2, 1, 1]]
+
+
+class Echo:
+    def sample(self, n, condition, rng):
+        return [Proposal(np.empty(0, dtype=int), np.empty((0, 3)), condition, reason="none")] * n
+
+
+def test_proposals_follow_the_weights_wave_by_wave():
+    conditions = tuple({"n_oxygen": n} for n in range(3))
+    drawn = []
+    for _ in range(10):
+        drawn += draw_proposals(
+            Echo(), conditions, 7, seed=0, iteration=0, arm="gan", n_before=len(drawn), weights=(4.0, 2.0, 1.0)
+        )
+    assert Counter(proposal.condition["n_oxygen"] for _, proposal in drawn) == {0: 40, 1: 20, 2: 10}
+
+
+def test_what_few_are_known_of_is_asked_for_most(tmp_path):
+    """Weights are 1 / (1 + m): of counts that no seed has 1, of counts with a seed a half."""
+    campaign = opened(tiny(tmp_path, "conditioning.classes_asked=[]", "conditioning.asked=missing"))
+    try:
+        problem = prepare(campaign, Console(quiet=True))
+        snapshot, load = take_snapshot(campaign.ledger, 0, campaign.line_of), campaign.ledger.structure
+        asked = conditions_asked(campaign.config, problem)
+        seeds = seed_lines(campaign)
+        weights = weights_asked(campaign.config, problem, asked, snapshot, load, seeds)
+        classes = [{"energy_class": c, **condition} for condition in asked for c in range(10)]
+        finer = weights_asked(campaign.config, problem, classes, snapshot, load, seeds)
+        equal = campaign.config.conditioning.model_copy(update={"asked": "equally"})
+        equally = campaign.config.model_copy(update={"conditioning": equal})
+        assert weights_asked(equally, problem, asked, snapshot, load, seeds) is None
+        known = Counter(int((problem.template.free_part(load(k.structure))[0] == 8).sum()) for k in snapshot.known)
+    finally:
+        campaign.close()
+    assert weights == tuple(1.0 / (1 + known[condition["n_oxygen"]]) for condition in asked)
+    assert min(weights) < max(weights) == 1.0
+    assert sum(1.0 / w - 1.0 for w in finer) == pytest.approx(sum(1.0 / w - 1.0 for w in weights))

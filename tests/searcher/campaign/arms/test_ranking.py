@@ -1,7 +1,7 @@
 """The order in which proposals are relaxed, and the waves in which their force calls are spent."""
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, takewhile
 from pathlib import Path
 from threading import Event
@@ -11,12 +11,14 @@ import pytest
 from rich.console import Console
 
 from searcher.campaign.arms.knowledge import Knowledge
+from searcher.campaign.arms.known import describe_known
 from searcher.campaign.arms.ranking import Guess, in_order
+from searcher.campaign.arms.waves import outcomes_before
 from searcher.campaign.beginning.preparation import prepare
 from searcher.campaign.campaign import open_campaign
 from searcher.campaign.early_stopping import EARLY_REASONS
 from searcher.campaign.loop import run_campaign
-from searcher.campaign.snapshot import Snapshot, found_among, take_snapshot
+from searcher.campaign.snapshot import Snapshot, found_among, take_snapshot, tried_among
 from searcher.campaign.storage.candidate import Candidate, Gate
 from searcher.config import ScreeningSection
 from searcher.loading import load_config
@@ -31,7 +33,8 @@ class Frame:
 
 SMALL = Path(__file__).parents[3] / "configs" / "small.yaml"
 FRAME = Frame(EnergyClasses((0.005, 0.010, 0.020)))
-SETTINGS = ScreeningSection(explored=0.0, class_handicap_mev_per_A2=0.0, deviations=0.0)
+SETTINGS = ScreeningSection(explored=0.0, class_handicap_mev_per_A2=0.0, deviations=0.0, rank="height")
+MARGIN = 0.025
 
 
 def candidates(n):
@@ -43,7 +46,7 @@ def order(heights, counts, spreads=None, **settings):
     spreads = spreads or [0.001] * len(heights)
     guesses = {c.id: Guess(h, d) for c, h, d in zip(found, heights, spreads, strict=True)}
     oxygen = {c.id: n for c, n in zip(found, counts, strict=True)}
-    chosen = in_order(found[::-1], oxygen, guesses, FRAME, SETTINGS.model_copy(update=settings), {})
+    chosen = in_order(found[::-1], oxygen, guesses, FRAME, SETTINGS.model_copy(update=settings), {}, MARGIN)
     return [c.index for c in chosen]
 
 
@@ -69,10 +72,30 @@ def test_a_share_of_the_places_goes_to_the_least_certain():
     assert order(heights, [8] * 6, spreads).index(5) == 5
 
 
+def test_what_is_surely_known_is_worth_nothing_and_what_lies_above_the_margin_little():
+    sure, far, unsure = Guess(0.005, 0.0), Guess(0.040, 0.0), Guess(0.040, 0.020)
+    assert sure.gain(MARGIN) == pytest.approx(0.020) and far.gain(MARGIN) == 0.0
+    assert 0.0 < unsure.gain(MARGIN) < sure.gain(MARGIN)
+    assert replace(sure, new=0.0).gain(MARGIN) == 0.0
+    assert replace(sure, new=0.25).gain(MARGIN) == pytest.approx(0.25 * sure.gain(MARGIN))
+    # a normal distribution of heights, averaged over what lies below the margin
+    heights = unsure.mean + unsure.deviation * np.random.default_rng(1).normal(size=200_000)
+    assert unsure.gain(MARGIN) == pytest.approx(np.maximum(0.0, MARGIN - heights).mean(), rel=0.02)
+
+
+def test_by_gain_the_new_goes_before_the_low():
+    found = candidates(3)
+    guesses = {c.id: Guess(h, 0.001, p) for c, h, p in zip(found, [0.002, 0.010, 0.024], [0.1, 0.9, 1.0], strict=True)}
+    oxygen = dict.fromkeys(guesses, 8)
+    by = {rank: SETTINGS.model_copy(update={"rank": rank}) for rank in ("gain", "height")}
+    chosen = {rank: in_order(found, oxygen, guesses, FRAME, settings, {}, MARGIN) for rank, settings in by.items()}
+    assert [c.index for c in chosen["gain"]] == [1, 0, 2] and [c.index for c in chosen["height"]] == [0, 1, 2]
+
+
 def test_without_guesses_the_order_is_that_of_the_ids():
     found = candidates(4)
     oxygen = {c.id: n for c, n in zip(found, [9, 8, 8, 8], strict=True)}
-    assert [c.index for c in in_order(found[::-1], oxygen, {}, FRAME, SETTINGS, {})] == [1, 0, 2, 3]
+    assert [c.index for c in in_order(found[::-1], oxygen, {}, FRAME, SETTINGS, {}, MARGIN)] == [1, 0, 2, 3]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -83,17 +106,17 @@ def test_order_of_arrival_does_not_matter(seed):
     oxygen = {c.id: int(rng.integers(6, 9)) for c in found}
     settings = ScreeningSection()
     shuffled = [found[int(i)] for i in rng.permutation(len(found))]
-    ordered = [in_order(one, oxygen, guesses, FRAME, settings, {}) for one in (found, shuffled)]
+    ordered = [in_order(one, oxygen, guesses, FRAME, settings, {}, MARGIN) for one in (found, shuffled)]
     assert ordered[0] == ordered[1]
 
 
 def test_no_oxygen_count_has_its_turn_twice():
     found = candidates(4)
     oxygen = {c.id: n for c, n in zip(found, [8, 8, 9, 9], strict=True)}
-    chosen = in_order(found, oxygen, {}, FRAME, SETTINGS, {8: 2})
+    chosen = in_order(found, oxygen, {}, FRAME, SETTINGS, {8: 2}, MARGIN)
     assert [c.index for c in chosen] == [2, 3, 0, 1]
     alike = SETTINGS.model_copy(update={"composition_quota": False})
-    assert [c.index for c in in_order(found, oxygen, {}, FRAME, alike, {8: 2})] == [0, 1, 2, 3]
+    assert [c.index for c in in_order(found, oxygen, {}, FRAME, alike, {8: 2}, MARGIN)] == [0, 1, 2, 3]
 
 
 @contextmanager
@@ -146,15 +169,42 @@ def test_a_wave_knows_what_the_waves_before_it_found(moving):
 def test_knowledge_that_grew_is_knowledge_of_all(moving):
     snapshot, config = take_snapshot(moving.ledger, 0), moving.config
     problem = prepare(moving, Console(quiet=True))
-    found = found_among(moving.ledger, [c.id for c in moving.ledger.candidates(iteration=0)])
-    assert len(found) > 3
+    ids = [c.id for c in moving.ledger.candidates(iteration=0)]
+    found, tried = found_among(moving.ledger, ids), tried_among(moving.ledger, ids)
+    assert len(found) > 3 and tried
     grown = Knowledge(moving, problem, snapshot, config.arms[0].screening)
     for one in found:
         grown.learn([one])
-    whole = Knowledge(moving, problem, Snapshot(0, snapshot.known + found), config.arms[0].screening)
+    for attempt in tried:
+        grown.learn([], [attempt])
+    whole = Knowledge(moving, problem, Snapshot(0, snapshot.known + found, tried), config.arms[0].screening)
     assert grown.snapshot == whole.snapshot and grown.basins.lines == whole.basins.lines
-    queries = [moving.fingerprints.of({c: moving.ledger.structure(c)})[c] for c in {one.structure for one in found}]
+    keys = {one.structure for one in found} | {one.start for one in tried}
+    queries = [moving.fingerprints.of({key: moving.ledger.structure(key)})[key] for key in sorted(keys)]
     assert grown.basins.nearest(queries) == whole.basins.nearest(queries)
+
+
+def test_every_relaxation_teaches_whether_its_start_was_far_enough(moving):
+    relaxed = {c.id: c for c in moving.ledger.candidates(iteration=0, reached=Gate.SELECTED)}
+    told = outcomes_before(moving, 1)
+    again = [c for c in relaxed.values() if c.reason in ("known_minimum", "known", "duplicate_in_batch")]
+    new = [c for c in relaxed.values() if c.passed >= Gate.NOVEL]
+    assert (sum(not one.new for one in told), sum(one.new for one in told)) == (len(again), len(new))
+    assert again and new and min(one.kappa for one in told) > moving.config.acceptance.kappa_min
+
+
+def test_where_a_relaxation_in_vain_began_counts_as_known(moving):
+    snapshot = take_snapshot(moving.ledger, 1)
+    vain = [c for c in moving.ledger.candidates(iteration=0, reached=Gate.SELECTED) if c.passed < Gate.VALID_RELAXED]
+    assert vain and [one.id for one in snapshot.tried] == [c.id for c in vain]
+    problem = prepare(moving, Console(quiet=True))
+    basins = describe_known(moving, problem, snapshot, True)
+    start = snapshot.tried[0]
+    whole = moving.fingerprints.of({start.id: moving.ledger.structure(start.start)})[start.id]
+    free = whole.subset(range(problem.template.n_frozen, len(moving.ledger.structure(start.start))))
+    kappa, nearest = basins.nearest([free])[0]
+    assert kappa < 0.005, "single precision"
+    assert nearest == start.id
 
 
 def test_a_later_wave_drops_what_leads_where_an_earlier_one_has_been(moving):

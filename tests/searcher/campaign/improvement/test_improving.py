@@ -12,15 +12,17 @@ from ase import Atoms
 from rich.console import Console
 from unsure_potential import UnsureRuO
 
-from relax.gap_fit import FitSettings
-from relax.labelling import ENERGY_KEY, FORCES_KEY, write_data
+from relax.fitting.settings import FitSettings
+from relax.labelling.frames import ENERGY_KEY, FORCES_KEY, write_data
 from relax.potential import PotentialSpec
+from relax.surface_figures import Labeller, read_surface_figures, write_surface_figures
 from searcher.campaign import training_entry
+from searcher.campaign.beginning.inputs import check_inputs
 from searcher.campaign.beginning.preparation import prepare
 from searcher.campaign.campaign import Campaign, open_campaign
 from searcher.campaign.driver import improve_run
 from searcher.campaign.improvement.improving import IMPROVE, improve
-from searcher.campaign.improvement.refit import Trial, labeller_figures
+from searcher.campaign.improvement.refit import Trial, labelled_frames, labeller_figures
 from searcher.campaign.improvement.selection import farthest_points
 from searcher.campaign.improvement.versions import potential_at
 from searcher.campaign.loop import run_campaign
@@ -35,13 +37,14 @@ from searcher.scoring.descriptors import LocalVectors
 from searcher.structures.crystal import Crystal
 from searcher.structures.faces import symmetric_slabs
 
-TINY = Path(__file__).parents[3] / "configs" / "tiny.yaml"
+ROOT = Path(__file__).parents[4]
+TINY = ROOT / "tests" / "configs" / "tiny.yaml"
 POTENTIAL = "unsure_potential:UnsureRuO"
 WRONG, RIGHT = 1.05, 1.0
 RANDOM = "[{name: random, kind: random, share: 1.0, composition: uniform, screening: {oversampling: 30}}]"
 
 
-def labelled_frames() -> list[Atoms]:
+def right_labels() -> list[Atoms]:
     """Slabs labelled by the right strength; one in ten families is held out by its name."""
     (slab,) = (s for name, s in symmetric_slabs(Crystal("Ru"), thickness=3.0).items() if name == "stoichiometric")
     frames = []
@@ -76,7 +79,7 @@ def settings(runs: Path, frames: Path) -> CampaignConfig:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A campaign of one iteration with what its labeller says of the faces, to be copied."""
     runs = tmp_path_factory.mktemp("finished")
-    write_data(labelled_frames(), runs / "frames.extxyz.xz")
+    write_data(right_labels(), runs / "frames.extxyz.xz")
     campaign, problem = open_finished(settings(runs, runs / "frames.extxyz.xz"))
     labeller_figures(campaign, problem, campaign.config.improve)
     campaign.close()
@@ -207,6 +210,39 @@ def test_by_hand_it_needs_an_iteration_and_a_labeller(config: CampaignConfig) ->
         improve_run(config.runs / config.name, {"labeller": ""}, Console(quiet=True))
     with pytest.raises(InputError, match="greater than 0"):
         improve_run(config.runs / config.name, {"structures": 0}, Console(quiet=True))
+
+
+def test_energies_of_two_labellers_are_not_joined(config: CampaignConfig, finished: Path, tmp_path: Path) -> None:
+    frames = tmp_path / "frames.extxyz.xz"
+    shutil.copyfile(finished.parent / frames.name, frames)
+    figures = read_surface_figures(finished / "potentials" / "labeller.json")
+    changes = {"data": frames}
+    folder = config.runs / config.name
+    told = tmp_path / "labeller.json"
+
+    write_surface_figures(replace(figures, labeller=Labeller("relax.analytic:AnalyticRuO", {"strength": 2.0})), told)
+    with pytest.raises(InputError, match=r"AnalyticRuO\(\)` *, but .*strength=2\.0.* labelled"):
+        improve_run(folder, changes, Console(quiet=True))
+    assert not (folder / "iterations" / "000" / "improve").exists(), "refused before anything is labelled"
+
+    told.unlink()
+    kept = folder / "potentials" / "labeller.json"
+    write_surface_figures(replace(figures, labeller=Labeller("relax.analytic:AnalyticRuO", {"strength": 3.0})), kept)
+    with pytest.raises(InputError, match=r"labeller\.json` holds the figures of .*strength=3\.0"):
+        improve_run(folder, changes, Console(quiet=True))
+    assert not (folder / "iterations" / "000" / "improve").exists(), "likewise"
+
+    write_surface_figures(replace(figures, labeller=Labeller("relax.analytic:AnalyticRuO", {"device": "cuda"})), told)
+    assert labelled_frames(None, config.improve.model_copy(update=changes)) == frames
+
+
+def test_a_campaign_whose_labeller_does_not_fit_is_refused_at_once() -> None:
+    config = load_config(
+        ROOT / "configs" / "quickstart.yaml",
+        ["improve={every: 1, labeller: 'sevenn.calculator:SevenNetCalculator', labeller_arguments: {model: 7net-0}}"],
+    )
+    with pytest.raises(InputError, match=r"the setting: `improve\.labeller` is .*7net-0.*7net-mf-0.* labelled"):
+        check_inputs(config, lambda *_: "the setting")
 
 
 def test_the_farthest_are_chosen_after_the_first() -> None:

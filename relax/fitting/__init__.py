@@ -1,0 +1,1 @@
+"""A Gaussian approximation potential from labelled frames."""
