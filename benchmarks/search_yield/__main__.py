@@ -6,8 +6,9 @@
     python -m benchmarks.search_yield continue RUN --cells 110-1x2 --arms moves gan gan-hot --calls 700
 
 `run` searches what is not there yet, cell by cell, arm by arm and seed by seed, and goes on where it was interrupted;
-`tables` judges what is there. Several `run`s with different cells, arms or seeds may share a work folder. `continue`
-lets variants go on for one iteration each from the archive of a finished campaign, to compare them at equal knowledge.
+what a finished search found is kept beside this program, by the potential's hash, and `tables` judges it. Several
+`run`s with different cells, arms or seeds may share a work folder. `continue` lets variants go on for one iteration
+each from the archive of a finished campaign, to compare them at equal knowledge.
 """
 
 import argparse
@@ -19,23 +20,27 @@ from benchmarks.search_yield.campaign_arms import donated_weights, run_campaign_
 from benchmarks.search_yield.cells import CELLS, TINY, Cell, campaign_settings, configuration, merged
 from benchmarks.search_yield.continuing import continued, header, rows
 from benchmarks.search_yield.frame import open_frame
-from benchmarks.search_yield.records import ArmRun, read_run, read_runs, write_run
+from benchmarks.search_yield.records import ArmRun, read_run, read_runs, record_path, write_run
 from benchmarks.search_yield.report import write_report
 from benchmarks.search_yield.variants import LOOPS, TRANSFER, VARIANTS, variant
 from searcher.campaign.campaign import potential_spec
 
 COMPARED = (*LOOPS, *hopping_arms.ARMS, *external_arms.ARMS)
 """arms of the comparison; ablations and ideas are asked for by name"""
+RESULTS = Path(__file__).parent / "results"
 ALL_ARMS = (*VARIANTS, *hopping_arms.ARMS, *external_arms.ARMS)
 
 
-def search(cell: Cell, arm: str, table: str, seed: int, budget: int, work: Path, agox: Path | None) -> ArmRun:
+def search(
+    cell: Cell, arm: str, table: str, seed: int, budget: int, work: Path, results: Path, agox: Path | None
+) -> ArmRun:
     """One arm's run, finished; read if it was done before."""
-    folder = work / table / cell.name / arm / f"seed-{seed}"
-    folder.mkdir(parents=True, exist_ok=True)
-    done = read_run(folder)
+    record = record_path(results, table, cell.name, arm, seed)
+    done = read_run(record)
     if done is not None and done.budget == budget:
         return done
+    folder = work / table / cell.name / arm / f"seed-{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
     if arm in VARIANTS:
         changes = variant(arm)
         if arm == TRANSFER:
@@ -48,7 +53,7 @@ def search(cell: Cell, arm: str, table: str, seed: int, budget: int, work: Path,
             else:
                 python = external_arms.interpreter(arm, agox)
                 run = external_arms.run_external_arm(frame, arm, table, seed, budget, python, folder)
-    write_run(folder, run)
+    write_run(record, run)
     return run
 
 
@@ -60,12 +65,12 @@ def of_potential(cell: Cell, work: Path) -> Path:
 
 def _run(arguments: argparse.Namespace) -> None:
     for cell in _cells(arguments.cells):
-        work = of_potential(cell, arguments.work)
+        work, results = of_potential(cell, arguments.work), of_potential(cell, arguments.results)
         budget = arguments.calls or cell.calls
         seeds = arguments.seeds or range(1, cell.seeds + 1)
         for seed in seeds:
             for arm in arguments.arms:
-                run = search(cell, arm, arguments.table, seed, budget, work, arguments.agox)
+                run = search(cell, arm, arguments.table, seed, budget, work, results, arguments.agox)
                 converged = sum(r.energy is not None for r in run.relaxations)
                 print(
                     f"{cell.name} {arm} seed {seed}: {run.calls} calls, {converged} of {len(run.relaxations)} "
@@ -77,7 +82,7 @@ def _run(arguments: argparse.Namespace) -> None:
 def _tables(arguments: argparse.Namespace) -> None:
     for cell in _cells(arguments.cells):
         work = of_potential(cell, arguments.work)
-        runs = read_runs(work, arguments.table)
+        runs = read_runs(of_potential(cell, arguments.results), arguments.table)
         own = [run for run in runs if run.cell == cell.name and run.arm in arguments.arms]
         if arguments.calls:
             own = [replace(run, budget=arguments.calls) for run in own if run.calls >= arguments.calls]
@@ -115,6 +120,8 @@ def main() -> None:
         command.add_argument("--work", type=Path, default=Path("runs/search-yield"))
         command.add_argument("--cells", nargs="+", choices=(*CELLS, TINY.name), default=list(CELLS))
         command.add_argument("--arms", nargs="+", choices=ALL_ARMS, default=list(arms), metavar="ARM")
+    for name in ("run", "tables"):
+        commands.choices[name].add_argument("--results", type=Path, default=RESULTS, help="of finished runs")
     run, tables, going_on = (commands.choices[name] for name in ("run", "tables", "continue"))
     going_on.add_argument("origin", type=Path, metavar="RUN", help="folder of a finished campaign on that cell")
     going_on.add_argument("--calls", type=int, default=700, help="force calls of the one iteration")

@@ -1,6 +1,7 @@
 """What an arm did: every relaxation with the force calls that had been made when it ended."""
 
 import json
+import lzma
 import platform
 import time
 from collections.abc import Iterator, Sequence
@@ -10,12 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from searcher.files import write_text
+from searcher.files import replacing, write_text
 
-RECORD = "record.json"
 WALL = "wall.json"
 END = "end"
 """origin of what is no relaxation but the calls that a part of a search ended with"""
+DIGITS = 3
+"""of kept positions, in Å: far below what tells two terminations apart"""
 PACKAGES = ("surface-searcher", "ase", "quippy-ase", "torch", "numpy")
 
 
@@ -73,28 +75,36 @@ class ArmRun:
     date: str = ""
 
 
-def write_run(folder: Path, run: ArmRun) -> None:
+def record_path(results: Path, table: str, cell: str, arm: str, seed: int) -> Path:
+    """Where a finished search is kept."""
+    return results / table / cell / arm / f"seed-{seed}.json.xz"
+
+
+def write_run(path: Path, run: ArmRun) -> None:
     """Keep a finished search, with the machine, versions and the date."""
     content = asdict(run) | {
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         "versions": {name: version(name) for name in PACKAGES},
         "date": time.strftime("%Y-%m-%d"),
     }
-    write_text(folder / RECORD, json.dumps(content))
+    for row in content["relaxations"]:
+        row["positions"] = [[round(x, DIGITS) for x in position] for position in row["positions"]]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as draft:
+        draft.write_bytes(lzma.compress(json.dumps(content, separators=(",", ":")).encode()))
 
 
-def read_run(folder: Path) -> ArmRun | None:
+def read_run(path: Path) -> ArmRun | None:
     """A finished search, or None if it is not."""
-    path = folder / RECORD
     if not path.is_file():
         return None
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = json.loads(lzma.decompress(path.read_bytes()))
     return ArmRun(**{**content, "relaxations": [Relaxation(**row) for row in content["relaxations"]]})
 
 
-def read_runs(work: Path, table: str) -> list[ArmRun]:
+def read_runs(results: Path, table: str) -> list[ArmRun]:
     """Every finished search of a table, by cell, arm and seed."""
-    runs = [read_run(path.parent) for path in work.glob(f"{table}/*/*/seed-*/{RECORD}")]
+    runs = [read_run(path) for path in results.glob(f"{table}/*/*/seed-*.json.xz")]
     return sorted((run for run in runs if run is not None), key=lambda run: (run.cell, run.arm, run.seed))
 
 

@@ -20,7 +20,7 @@ from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.snapshot import Snapshot
 from searcher.config import StoppingSection
 from searcher.scoring.descriptors import SoapSettings, UndescribableStructure, local_vectors
-from searcher.scoring.novelty import KnownSet
+from searcher.scoring.known_set import KnownSet
 from searcher.scoring.thermodynamics import Envelope
 
 MEV = 1e-3

@@ -23,7 +23,7 @@ from searcher.campaign.storage.candidate import PREPARATION, spawn_seed
 from searcher.campaign.storage.verification import file_hash
 from searcher.campaign.storage.warm_start import WEIGHTS, PretrainingMinimum, write_warm_start
 from searcher.scoring.descriptors import LocalVectors
-from searcher.scoring.novelty import KnownSet
+from searcher.scoring.known_set import KnownSet
 
 HOLDOUT_EVERY = 8  # one relaxation in so many is never learned from
 EVERYTHING = 10**9

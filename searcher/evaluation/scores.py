@@ -12,17 +12,16 @@ from rich.table import Table
 from searcher.campaign.workers.fingerprints import Fingerprints
 from searcher.errors import InputError
 from searcher.evaluation.energies import Energies, EnergyReferences, lines_of, recorded_references
-from searcher.scoring.archive_index import ArchiveIndex
 from searcher.scoring.descriptors import LocalVectors, SoapSettings
 from searcher.scoring.energy_classes import EnergyClasses
-from searcher.scoring.novelty import EXCESS_TOLERANCE, KnownSet, pair_kappa
+from searcher.scoring.known_set import KnownSet
+from searcher.scoring.novelty import EXCESS_TOLERANCE, pair_kappa
 from searcher.scoring.thermodynamics import Line, excess_oxygen, height_above_envelope
 from searcher.scoring.validity import ValidityThresholds, check_validity
 from searcher.structures.slabs import FileStructure, file_structures
 
 MEV = 1000.0
 DIGITS = 6
-LARGE_ARCHIVE = 2000  # known structures above which bounds are looked at before every one of them
 KappaOf = Callable[[LocalVectors], tuple[float, str | None]]
 
 
@@ -186,14 +185,6 @@ def _kappa_to(known: Sequence[tuple[int, LocalVectors]]) -> KappaOf | None:
     """A function that gives the smallest κ to known structures, and the number of the nearest; None without any."""
     if not known:
         return None
-    if len(known) > LARGE_ARCHIVE:
-        index = ArchiveIndex((str(number), vectors) for number, vectors in known)
-
-        def nearest_of_many(query: LocalVectors) -> tuple[float, str | None]:
-            (found,) = index.nearest([query])
-            return found.kappa, found.id
-
-        return nearest_of_many
     pool = KnownSet()
     for number, vectors in known:
         pool.add(str(number), vectors, 0.0)

@@ -35,7 +35,7 @@ from searcher.generation.reading import read_structures, whole_structure
 from searcher.results import generator_plots
 from searcher.results.soap_map import map_axes
 from searcher.scoring.descriptors import LocalVectors, SoapSettings, mean_vector
-from searcher.scoring.novelty import KnownSet
+from searcher.scoring.known_set import KnownSet
 
 LEAST = 12
 """Structures of each kind without which no distribution can be spoken of."""
@@ -206,7 +206,7 @@ def _compared(
     known = KnownSet()
     for number, vectors in enumerate(described["train"]):
         known.add(str(number), vectors, 0.0)
-    kappa = known.kappa_matrix(described["made"]).min(axis=1)
+    kappa = np.array([kappa for kappa, _ in known.nearest(described["made"])])
     told: dict[str, Any] = {
         "metrics": as_record(evaluate(features["train"], features["held"], features["made"])),
         "atoms": as_record(compare_property(counts["train"], counts["held"], counts["made"])),

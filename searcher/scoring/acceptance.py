@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from searcher.scoring.novelty import Fingerprint, KnownSet, same_termination_matrix
+from searcher.scoring.known_set import KnownSet
+from searcher.scoring.novelty import Fingerprint, same_termination_matrix
 from searcher.scoring.thermodynamics import DELTA_MU_O_RANGE, Envelope, Line
 
 LARGEST_MARGIN = 1.0  # eV/Å²; above it the margin was surely meant in meV/Å²

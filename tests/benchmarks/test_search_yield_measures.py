@@ -13,7 +13,7 @@ from benchmarks.search_yield.measures import (
     only_found_by,
 )
 from benchmarks.search_yield.pool import Pool, Search, Termination
-from benchmarks.search_yield.records import ArmRun, Relaxation, in_turns, read_run, write_run
+from benchmarks.search_yield.records import ArmRun, Relaxation, in_turns, read_run, read_runs, record_path, write_run
 from benchmarks.search_yield.variants import VARIANTS, variant
 from searcher.config import CampaignConfig
 from searcher.scoring.thermodynamics import Envelope, Line
@@ -91,10 +91,12 @@ def test_parts_of_a_budget_take_turns_and_spend_the_same():
 
 def test_records_come_back_as_they_were(tmp_path):
     run = ArmRun("cell", "arm", "A", 1, 10, 12, 1.5, 0.5, [Relaxation(12, [8], [[0.0, 1.0, 2.0]], -3.0, "seed")])
-    assert read_run(tmp_path) is None
-    write_run(tmp_path, run)
-    found = read_run(tmp_path)
+    path = record_path(tmp_path, "A", "cell", "arm", 1)
+    assert read_run(path) is None
+    write_run(path, run)
+    found = read_run(path)
     assert found is not None and found.relaxations == run.relaxations and found.versions["numpy"]
+    assert [one.arm for one in read_runs(tmp_path, "A")] == ["arm"] and not read_runs(tmp_path, "B")
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -124,12 +124,13 @@ def test_ablation_and_fidelity_of_generators_trained_in_seconds(tmp_path):
 def test_search_yield_runs_resumes_and_prints_its_table(tmp_path):
     arms = ["gan", "random_oxygen", "moves", "hopping", "ase_hopping", *(["agox_random"] if AGOX else [])]
     common = ["--work", str(tmp_path), "--cells", "tiny", "--arms", *arms]
-    command = ["-m", "benchmarks.search_yield", "run", *common, "--seeds", "1"]
+    results = ["--results", str(tmp_path / "results")]
+    command = ["-m", "benchmarks.search_yield", "run", *common, *results, "--seeds", "1"]
     command += ["--agox", AGOX] if AGOX else []
     told = run(*command, cwd=ROOT)
     assert all(f"tiny {arm} seed 1" in told for arm in arms)
     assert run(*command, cwd=ROOT) == told  # nothing is searched again
-    run("-m", "benchmarks.search_yield", "tables", *common, "--out", str(tmp_path / "out"), cwd=ROOT)
+    run("-m", "benchmarks.search_yield", "tables", *common, *results, "--out", str(tmp_path / "out"), cwd=ROOT)
     page = (tmp_path / "out" / "search-yield-A-tiny.md").read_text(encoding="utf-8")
     assert all(f"| {arm} | 1 |" in page for arm in arms)
     assert (tmp_path / "out" / "pictures" / "search-yield-A-tiny.svg").is_file()

@@ -98,13 +98,20 @@ class Slurm:
 
     def call(self, name: str, *words: object) -> str:
         """What a command of SLURM prints; nothing if it fails."""
-        made = [str(_program(name)), *map(str, words)]
-        environment = {**os.environ, **self.environment}
-        return subprocess.run(made, env=environment, capture_output=True, text=True, check=False).stdout
+        return self._done(name, *words).stdout
 
     def jobs(self, *words: str) -> list[str]:
-        """Ids of jobs that wait or run."""
-        return self.call("squeue", "--noheader", "--array", "--format=%i", *words).split()
+        """Ids of jobs that wait or run; a controller that does not tell is asked again, since that is not none."""
+        until = time.monotonic() + START_S
+        while (done := self._done("squeue", "--noheader", "--array", "--format=%i", *words)).returncode:
+            assert time.monotonic() < until, done.stderr
+            time.sleep(0.5)
+        return done.stdout.split()
+
+    def _done(self, name: str, *words: object) -> subprocess.CompletedProcess[str]:
+        made = [str(_program(name)), *map(str, words)]
+        environment = {**os.environ, **self.environment}
+        return subprocess.run(made, env=environment, capture_output=True, text=True, check=False)
 
     def __exit__(self, *exception: object) -> None:
         self.call("scancel", "--user=root")

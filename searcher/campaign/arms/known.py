@@ -8,7 +8,7 @@ from searcher.campaign.campaign import Campaign
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.snapshot import Attempt, KnownTermination, Snapshot
 from searcher.scoring.descriptors import LocalVectors
-from searcher.scoring.novelty import KnownSet
+from searcher.scoring.known_set import KnownSet
 from searcher.scoring.thermodynamics import Line
 
 

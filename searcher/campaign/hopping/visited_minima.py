@@ -13,7 +13,8 @@ from searcher.campaign.storage.warm_start import PretrainingMinimum
 from searcher.campaign.workers.executor import Executor
 from searcher.campaign.workers.fingerprints import Fingerprints
 from searcher.errors import InputError
-from searcher.scoring.novelty import Fingerprint, KnownSet, pair_kappa
+from searcher.scoring.known_set import KnownSet
+from searcher.scoring.novelty import Fingerprint, pair_kappa
 from searcher.scoring.thermodynamics import Line
 from searcher.structures.files import read_structures, write_compressed
 

@@ -12,7 +12,7 @@ from searcher.campaign.storage.candidate import Candidate, Gate, Verdict
 from searcher.config import ImproveSection
 from searcher.errors import SearchFailed
 from searcher.scoring.descriptors import LocalVectors
-from searcher.scoring.novelty import KnownSet
+from searcher.scoring.known_set import KnownSet
 
 CHUNK = 8
 POOL_PER_PICK = 3

@@ -12,7 +12,6 @@ from published_slabs import ENERGY_BULK, HALF_O2, published, reference_structure
 from relax.potential import PotentialSpec
 from searcher.campaign.workers.executor import InlineExecutor
 from searcher.errors import InputError
-from searcher.evaluation import scores
 from searcher.evaluation.diagram import as_record, diagram_of_files, with_o2_scheme
 from searcher.evaluation.energies import Energies
 from searcher.evaluation.scores import score
@@ -127,18 +126,6 @@ def test_top_and_bottom_are_told_apart(build_slab, energies):
     (record,) = score(named(mixed=mixed), named(known=build_slab()), given)
     assert record["kappa_faces"][0] < ROUND_OFF < record["kappa_faces"][1] == record["kappa"]
     assert record["faces"] == "mean"
-
-
-def test_a_large_archive_gives_the_same(build_slab, energies, monkeypatch):
-    def all_scores():
-        return score(published(build_slab), [*published(build_slab), *reference_structures()], energies)
-
-    plain = all_scores()
-    monkeypatch.setattr(scores, "LARGE_ARCHIVE", 1)
-    for one, other in zip(plain, all_scores(), strict=True):
-        assert one.pop("kappa") == pytest.approx(other.pop("kappa"), abs=ROUND_OFF)
-        faces, others = one.pop("kappa_faces"), other.pop("kappa_faces")
-        assert faces == pytest.approx(others, abs=ROUND_OFF) and one == other
 
 
 def test_energies_come_from_the_potential_where_a_file_has_none(energies):

@@ -5,7 +5,8 @@ import pytest
 
 from searcher.scoring.acceptance import AcceptanceSettings, Minimum, judge_batch
 from searcher.scoring.descriptors import LocalVectors
-from searcher.scoring.novelty import Fingerprint, KnownSet
+from searcher.scoring.known_set import KnownSet
+from searcher.scoring.novelty import Fingerprint
 from searcher.scoring.thermodynamics import Line
 
 SETTINGS = AcceptanceSettings()

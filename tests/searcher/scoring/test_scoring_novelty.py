@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from searcher.scoring.descriptors import LocalVectors, SoapSettings, local_vectors
+from searcher.scoring.known_set import KnownSet
 from searcher.scoring.novelty import (
     Fingerprint,
-    KnownSet,
     greedy_unique,
     pair_kappa,
     same_termination,
@@ -116,8 +116,8 @@ def test_same_termination_needs_equal_excess(build_slab):
 
 
 def test_blocked_matrix_equals_pairs(monkeypatch):
-    monkeypatch.setattr("searcher.scoring.novelty.KNOWN_ROWS", 50)
-    monkeypatch.setattr("searcher.scoring.novelty.QUERY_ROWS", 11)
+    monkeypatch.setattr("searcher.scoring.known_set.KNOWN_ROWS", 50)
+    monkeypatch.setattr("searcher.scoring.known_set.QUERY_ROWS", 11)
     rng = np.random.default_rng(3)
     structures = [random_vectors(rng, int(rng.integers(0, 9)), int(rng.integers(1, 6))) for _ in range(40)]
     queries = [random_vectors(rng, int(rng.integers(1, 7)), int(rng.integers(0, 4))) for _ in range(13)]
