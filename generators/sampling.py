@@ -160,6 +160,8 @@ class Sampler:
         if encoding := without_prefix(ENCODER, tensors):
             encoder = Encoder(settings, view.frozen(template, spec), view.periodic(spec)).to(device)
             encoder.load_state_dict(encoding)
+            if channels_last:
+                store_channels_last(encoder)
             encoder.requires_grad_(False).eval()
         return cls(network.requires_grad_(False).eval(), settings, spec, view, scale, table, device, encoder)
 
