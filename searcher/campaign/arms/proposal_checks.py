@@ -7,7 +7,6 @@ from ase import Atoms
 
 from generators.proposal import Proposal
 from searcher.campaign.arms.known import KnownBasins
-from searcher.campaign.campaign import Campaign
 from searcher.campaign.problem import SurfaceProblem
 from searcher.scoring.descriptors import LocalVectors
 from searcher.scoring.validity import check_validity
@@ -39,19 +38,6 @@ def assembled(problem: SurfaceProblem, proposal: Proposal) -> tuple[Atoms, str |
         return atoms, "composition_out_of_range"
     validity = check_validity(atoms, template.n_frozen, problem.thresholds, first_only=True)
     return atoms, None if validity.valid else validity.reasons[0]
-
-
-def describe_proposals(
-    campaign: Campaign, problem: SurfaceProblem, structures: Mapping[str, Atoms]
-) -> dict[str, LocalVectors]:
-    """SOAP vectors of the free atoms by name; what cannot be described is left out."""
-    described = campaign.fingerprints.of(structures, poison=True)
-    campaign.fingerprints.forget(structures)
-    return {
-        name: vectors.subset(range(problem.template.n_frozen, len(structures[name])))
-        for name, vectors in described.items()
-        if vectors is not None
-    }
 
 
 def nearest_known(known: KnownBasins, free: Mapping[str, LocalVectors], reach: float) -> dict[str, Nearest]:

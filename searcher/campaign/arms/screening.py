@@ -7,7 +7,7 @@ import numpy as np
 
 from generators.proposal import Proposal
 from searcher.campaign.arms.known import KnownBasins
-from searcher.campaign.arms.proposal_checks import Nearest, assembled, describe_proposals, nearest_known
+from searcher.campaign.arms.proposal_checks import Nearest, assembled, nearest_known
 from searcher.campaign.arms.ranking import Guess, guess_heights, in_order
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.problem import SurfaceProblem
@@ -88,7 +88,7 @@ def select(
     structures = {c.id: campaign.ledger.structure(str(c.proposed)) for c in remaining}
     guesses: dict[str, Guess] = {}
     if remaining and (settings.known_basins or surrogate is not None):
-        free = describe_proposals(campaign, problem, structures)
+        free = campaign.fingerprints.of_free(structures, problem.template.n_frozen)
         for candidate in remaining:
             if candidate.id not in free:
                 decided[candidate.id] = replace(candidate, verdict=Verdict.REJECTED, reason="undescribable")

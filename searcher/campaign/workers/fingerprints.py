@@ -46,26 +46,52 @@ class Fingerprints:
         SearchFailed
             If workers gave no answer for a structure that may not be set aside.
         """
-        missing = [key for key in structures if key not in self._kept]
-        chunks = [missing[i : i + CHUNK] for i in range(0, len(missing), CHUNK)]
-        together = self._describe(structures, chunks)
-        alone = self._describe(structures, [[key] for chunk in together for key in chunk])
-        if alone and not poison:
-            ((key, *_), why) = next(iter(alone.items()))
-            raise SearchFailed(f"SOAP vectors of structure `{key}` could not be computed: {why}")
+        found, why = self._described({key: structures[key] for key in structures if key not in self._kept})
+        self._kept |= found
+        if why and not poison:
+            key, reason = next(iter(why.items()))
+            raise SearchFailed(f"SOAP vectors of structure `{key}` could not be computed: {reason}")
         return {key: self._kept.get(key) for key in structures}
 
-    def _describe(self, structures: Mapping[str, Atoms], chunks: Sequence[Sequence[str]]) -> dict[tuple[str, ...], str]:
-        """Keep the vectors of every chunk that is answered; the others with the reason why not."""
+    def of_free(self, structures: Mapping[str, Atoms], n_frozen: int) -> dict[str, LocalVectors]:
+        """Vectors of the atoms above the frozen ones, of many structures that will not be asked for again.
+
+        What cannot be described, or what every worker died of, is left out; nothing is kept.
+        """
+        found, _ = self._described(structures, n_frozen)
+        return {key: vectors for key in structures if (vectors := found.get(key)) is not None}
+
+    def _described(
+        self, structures: Mapping[str, Atoms], n_frozen: int = 0
+    ) -> tuple[dict[str, LocalVectors | None], dict[str, str]]:
+        """Vectors of the atoms from `n_frozen` on, and why there was no answer for the others."""
+        keys = list(structures)
+        found: dict[str, LocalVectors | None] = {}
+        chunks = [keys[i : i + CHUNK] for i in range(0, len(keys), CHUNK)]
+        together = self._asked(structures, chunks, n_frozen, found)
+        # what shares a chunk with a structure that ends its worker is asked for alone
+        alone = self._asked(structures, [[key] for chunk in together for key in chunk], n_frozen, found)
+        return found, {key: why for (key,), why in alone.items()}
+
+    def _asked(
+        self,
+        structures: Mapping[str, Atoms],
+        chunks: Sequence[Sequence[str]],
+        n_frozen: int,
+        found: dict[str, LocalVectors | None],
+    ) -> dict[tuple[str, ...], str]:
+        """Add the vectors of every chunk that is answered; the others with the reason why not."""
         unanswered = {}
-        payloads = [describe_payload([structures[key] for key in chunk], self._settings) for chunk in chunks]
+        payloads = []
+        for chunk in chunks:
+            slabs = [structures[key] for key in chunk]
+            payloads.append(describe_payload(slabs, self._settings, [range(n_frozen, len(atoms)) for atoms in slabs]))
         for outcome in self._executor.map(describe_task, payloads):
             chunk = chunks[outcome.index]
             if outcome.result is None:
                 unanswered[tuple(chunk)] = f"{outcome.failure}, {outcome.message}"
-                continue
-            for key, vectors in zip(chunk, collect_described(outcome.result), strict=True):
-                self._kept[key] = vectors
+            else:
+                found |= dict(zip(chunk, collect_described(outcome.result), strict=True))
         return unanswered
 
     def forget(self, keys: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ from searcher.campaign.arms.conditions import asked_conditions
 from searcher.campaign.arms.kinds.gan import GanLearner
 from searcher.campaign.arms.knowledge import Knowledge
 from searcher.campaign.arms.learned import learned_generator
-from searcher.campaign.arms.proposal_checks import assembled, describe_proposals, nearest_known
+from searcher.campaign.arms.proposal_checks import assembled, nearest_known
 from searcher.campaign.arms.ranking import guess_heights
 from searcher.campaign.arms.source import Source
 from searcher.campaign.campaign import Campaign
@@ -64,7 +64,7 @@ class PromisedHeights:
             atoms, reason = assembled(problem, proposal)
             if reason is None:
                 structures[f"searched-{index}"] = atoms
-        free = describe_proposals(self._campaign, problem, structures)
+        free = self._campaign.fingerprints.of_free(structures, problem.template.n_frozen)
         if screening.known_basins and free:
             reach = screening.reach * self._campaign.config.acceptance.kappa_min
             nearest = nearest_known(self._known.basins, free, reach)

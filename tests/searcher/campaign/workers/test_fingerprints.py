@@ -1,6 +1,7 @@
 """SOAP vectors by workers of which some die."""
 
 import ase.build
+import numpy as np
 import pytest
 
 from searcher.campaign.workers.executor import InlineExecutor, Outcome
@@ -44,3 +45,14 @@ def test_a_structure_that_kills_workers_is_set_aside_alone():
 def test_a_known_structure_without_vectors_ends_the_search():
     with pytest.raises(SearchFailed, match=r"`poison`.*worker_died"):
         Fingerprints(Mortal(), SoapSettings()).of(structures())
+
+
+def test_free_atoms_alone_have_the_vectors_that_they_have_among_all():
+    slabs, fingerprints = structures(), Fingerprints(Mortal(), SoapSettings())
+    whole, free = fingerprints.of(slabs, poison=True), fingerprints.of_free(slabs, 1)
+    assert "poison" not in free and set(free) == {key for key in slabs if key != "poison"}
+    for key, vectors in free.items():
+        expected = whole[key].subset(range(1, len(slabs[key])))
+        assert set(vectors.vectors) == set(expected.vectors)
+        assert all(np.array_equal(rows, expected.vectors[symbol]) for symbol, rows in vectors.vectors.items())
+        assert all(np.array_equal(rows, expected.indices[symbol]) for symbol, rows in vectors.indices.items())
