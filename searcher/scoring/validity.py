@@ -4,8 +4,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from ase import Atoms
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from searcher.scoring.descriptors import OUTSIDE_SLACK
 from searcher.scoring.neighbours import NeighbourPairs, cell_heights, neighbour_pairs
@@ -228,8 +226,9 @@ def _bonding_findings(
 
 def _connected(first: np.ndarray, second: np.ndarray, n_atoms: int, n_frozen: int) -> bool:
     """Whether bonds link every free atom to a frozen one, or all atoms to each other where none is frozen."""
-    graph = coo_array((np.ones(len(first), dtype=np.int8), (first, second)), shape=(n_atoms, n_atoms))
-    n_pieces, piece = connected_components(graph, directed=False)
-    if not n_frozen:
-        return bool(n_pieces == 1)
-    return bool(np.isin(piece[n_frozen:], piece[:n_frozen]).all())
+    reached = np.arange(n_atoms) < max(n_frozen, 1)
+    while True:
+        further = second[reached[first] & ~reached[second]]  # every pair stands in both orders
+        if not len(further):
+            return bool(reached.all())
+        reached[further] = True
