@@ -29,7 +29,7 @@ WAITING = {
     "fingerprints.py": "workers: descriptors",
     "preparation.py": "workers: references",
 }
-SHOWN = 8
+SHOWN = 12
 
 
 class Profile:

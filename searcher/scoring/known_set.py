@@ -239,7 +239,10 @@ def worst_product(query: Mapping[str, np.ndarray], known: Mapping[str, np.ndarra
     for symbol, rows in query.items():
         if symbol not in known:
             return 0.0
-        worst = min(worst, float((_unit(known[symbol]) @ _unit(rows).T).max(axis=0).min()))
+        one, other = known[symbol].astype(np.float64), rows.astype(np.float64)
+        # exactly of unit length, or a structure would differ from itself by the 10⁻³ of single precision
+        products = (one @ other.T) / np.sqrt(np.outer(_squares(one), _squares(other)))
+        worst = min(worst, float(products.max(axis=0).min()))
     return worst
 
 
@@ -248,10 +251,8 @@ def kappa_of(product: float) -> float:
     return float(np.sqrt(2.0 * (1.0 - min(product**2, 1.0))))
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
-    """Rows of unit length in double precision: in single precision a structure would differ from itself by 10⁻³."""
-    whole = rows.astype(np.float64)
-    return np.asarray(whole / np.linalg.norm(whole, axis=1, keepdims=True))
+def _squares(rows: np.ndarray) -> np.ndarray:
+    return np.asarray(np.einsum("ij,ij->i", rows, rows))
 
 
 def _chunks(lengths: Sequence[int], limit: int) -> list[slice]:

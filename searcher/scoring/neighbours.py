@@ -1,13 +1,13 @@
 """Pairs of near atoms under periodicity, every image counted."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
-from scipy.spatial import cKDTree
+from numba import njit
 
-LARGEST_TABLE = 50_000
-"""pairs of which all distances are computed; a tree takes longer to build for so few"""
+from generators.grids.compiled import COMPILED
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class NeighbourPairs:
     distances: np.ndarray
 
 
-def cell_heights(cell: np.ndarray) -> np.ndarray:
-    """Distances in Å between opposite faces of a cell (3, 3), shape (3,)."""
-    return 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+def heights(inverse: np.ndarray) -> np.ndarray:
+    """Distances in Å between opposite faces of a cell whose inverse this is (3, 3), shape (3,)."""
+    return 1.0 / np.sqrt(np.einsum("ij,ij->j", inverse, inverse))
 
 
 def neighbour_pairs(atoms: Atoms, cutoff: float) -> NeighbourPairs:
@@ -38,27 +38,40 @@ def neighbour_pairs(atoms: Atoms, cutoff: float) -> NeighbourPairs:
     A minimum-image distance matrix would see each neighbour once: in a cell of 3.1 Å it misses bonds.
     """
     cell = atoms.cell.array
-    fractions = np.linalg.solve(cell.T, atoms.positions.T).T  # (n_atoms, 3)
+    inverse = np.linalg.inv(cell)
+    fractions = atoms.positions @ inverse  # (n_atoms, 3)
     fractions[:, atoms.pbc] %= 1.0
     positions = fractions @ cell  # (n_atoms, 3)
-    reach = np.where(atoms.pbc, np.ceil(cutoff / cell_heights(cell)), 0).astype(int)
+    reach = np.where(atoms.pbc, np.ceil(cutoff / heights(inverse)), 0).astype(int)
     shifts = np.array(list(np.ndindex(*(2 * reach + 1)))) - reach  # (n_shifts, 3)
-    images = positions[None] + (shifts @ cell)[:, None]  # (n_shifts, n_atoms, 3)
-    low, high = positions.min(axis=0) - cutoff, positions.max(axis=0) + cutoff
-    near = np.flatnonzero(((images > low) & (images < high)).all(axis=2).reshape(-1))
-    first, found, distances = _within(positions, images.reshape(-1, 3)[near], cutoff)
-    image = near[found]
-    home = int(np.flatnonzero(~shifts.any(axis=1))[0]) * len(atoms)
-    other = image != home + first
-    return NeighbourPairs(first=first[other], second=image[other] % len(atoms), distances=distances[other])
+    home = int(np.flatnonzero(~shifts.any(axis=1))[0])
+    return NeighbourPairs(*_within(positions, shifts @ cell, home, cutoff))
 
 
-def _within(positions: np.ndarray, images: np.ndarray, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Indices of positions (n, 3) and images (m, 3) nearer than the cutoff to each other, and their distances."""
-    if len(positions) * len(images) <= LARGEST_TABLE:
-        offsets = positions[:, None] - images[None]  # (n, m, 3)
-        squares = np.einsum("nmi,nmi->nm", offsets, offsets)
-        first, found = np.nonzero(squares <= cutoff * cutoff)
-        return first, found, np.sqrt(squares[first, found])
-    pairs = cKDTree(positions).sparse_distance_matrix(cKDTree(images), cutoff, output_type="ndarray")
-    return pairs["i"].astype(int), pairs["j"].astype(int), pairs["v"]
+@njit(**COMPILED)
+def _within(positions, shifts, home, cutoff):  # type: ignore[no-untyped-def]
+    """Pairs of atoms (n, 3) and images, shifted (n_shifts, 3), that are near; `home` is the shift by nothing."""
+    room = 16 * len(positions)
+    first, second, distances = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room)
+    n = 0
+    for i in range(len(positions)):
+        for shift in range(len(shifts)):
+            x = positions[i, 0] - shifts[shift, 0]
+            y = positions[i, 1] - shifts[shift, 1]
+            z = positions[i, 2] - shifts[shift, 2]
+            for j in range(len(positions)):
+                square = (x - positions[j, 0]) ** 2 + (y - positions[j, 1]) ** 2 + (z - positions[j, 2]) ** 2
+                if square <= cutoff * cutoff and not (i == j and shift == home):
+                    if n == room:
+                        room *= 2
+                        first, second, distances = _longer(first), _longer(second), _longer(distances)
+                    first[n], second[n], distances[n] = i, j, math.sqrt(square)
+                    n += 1
+    return first[:n], second[:n], distances[:n]
+
+
+@njit(**COMPILED)
+def _longer(values):  # type: ignore[no-untyped-def]
+    grown = np.empty(2 * len(values), values.dtype)
+    grown[: len(values)] = values
+    return grown

@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from searcher.scoring.descriptors import OUTSIDE_SLACK
-from searcher.scoring.neighbours import NeighbourPairs, cell_heights, neighbour_pairs
+from searcher.scoring.neighbours import NeighbourPairs, heights, neighbour_pairs
 
 OXYGEN = 8
 
@@ -148,15 +148,16 @@ def _frame_reasons(
     """Reasons that follow from heights and from the frozen layers alone."""
     reasons: list[str] = []
     cell = atoms.cell.array
-    fractions = np.linalg.solve(cell.T, atoms.positions.T).T  # (n_atoms, 3)
-    height = cell_heights(cell)[2]
+    inverse = np.linalg.inv(cell)
+    fractions = atoms.positions @ inverse  # (n_atoms, 3)
+    height = heights(inverse)[2]
     z = np.sort(fractions[:, 2]) * height
     # One cell length beside the cell is a relaxed atom that crossed a border, further away it is lost.
     lateral = fractions[:, :2]
     if (lateral < -1.0).any() or (lateral > 2.0).any() or z[0] < -OUTSIDE_SLACK or z[-1] > height + OUTSIDE_SLACK:
         reasons.append("outside_cell")
     if frozen_reference is not None and n_frozen:
-        shift = np.linalg.solve(cell.T, (atoms.positions[:n_frozen] - frozen_reference).T).T
+        shift = (atoms.positions[:n_frozen] - frozen_reference) @ inverse
         shift[:, atoms.pbc] -= np.round(shift[:, atoms.pbc])
         if np.linalg.norm(shift @ cell, axis=1).max() > limits.frozen_displacement_max:
             reasons.append("frozen_moved")

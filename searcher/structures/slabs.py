@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.constraints import FixAtoms
 
 from relax.overlaps import frozen_indices
-from searcher.scoring.neighbours import cell_heights
+from searcher.scoring.neighbours import heights
 from searcher.structures.crystal import Crystal, orient
 
 OXYGEN = 8
@@ -176,7 +176,7 @@ def _vacuum(atoms: Atoms) -> float:
         return np.inf
     z = np.sort(atoms.get_scaled_positions(wrap=True)[:, 2])
     gaps = np.diff([*z, z[0] + 1.0])
-    return float(gaps.max() * cell_heights(atoms.cell.array)[2])
+    return float(gaps.max() * heights(np.linalg.inv(atoms.cell.array))[2])
 
 
 def _one_piece(atoms: Atoms) -> Atoms:
@@ -194,7 +194,7 @@ def _one_piece(atoms: Atoms) -> Atoms:
         slab.set_scaled_positions(fractions)
         normal = np.cross(slab.cell[0], slab.cell[1])
         normal /= np.linalg.norm(normal)
-        height = cell_heights(slab.cell.array)[2] * np.sign(slab.cell[2] @ normal)
+        height = heights(np.linalg.inv(slab.cell.array))[2] * np.sign(slab.cell[2] @ normal)
         slab.set_cell([slab.cell[0], slab.cell[1], height * normal])
         slab.positions += (BASE_HEIGHT - (slab.positions @ normal).min()) * normal
         slab.pbc = (True, True, False)

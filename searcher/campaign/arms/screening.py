@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from ase import Atoms
 
 from generators.proposal import Proposal
 from searcher.campaign.arms.known import KnownBasins
@@ -100,7 +101,7 @@ def select(
         if surrogate is not None:
             described = {c.id: free[c.id] for c in remaining}
             guesses = guess_heights(surrogate, problem, described, excess, _chances(newness, remaining))
-    counts = {c.id: oxygen_count(campaign, c) for c in remaining}
+    counts = {c.id: oxygen_count(structures[c.id]) for c in remaining}
     margin = campaign.config.acceptance.margin_mev_per_A2 * MEV
     ordered = in_order(remaining, counts, guesses, problem, settings, served or {}, margin)
     for place, candidate in enumerate(ordered):
@@ -120,9 +121,9 @@ def _chances(newness: Newness | None, candidates: Sequence[Candidate]) -> dict[s
     return {c.id: float(chance) for c, chance in zip(told, chances, strict=True)}
 
 
-def oxygen_count(campaign: Campaign, candidate: Candidate) -> int:
-    """Oxygen atoms of a proposal, the frozen ones included."""
-    return int(np.count_nonzero(campaign.ledger.structure(str(candidate.proposed)).numbers == OXYGEN))
+def oxygen_count(atoms: Atoms) -> int:
+    """Oxygen atoms of a slab, the frozen ones included."""
+    return int(np.count_nonzero(atoms.numbers == OXYGEN))
 
 
 def _outside_known_basins(

@@ -90,19 +90,19 @@ def _proposals(
 ) -> list[Candidate]:
     """An arm's proposals for one wave, what is worth force calls selected, everything else finished."""
     iteration = known.snapshot.iteration
-    earlier = campaign.ledger.candidates(iteration=iteration, arm=arm.name)
-    relaxed = [c for c in earlier if c.passed >= Gate.SELECTED]
+    relaxed = campaign.ledger.candidates(iteration=iteration, arm=arm.name, reached=Gate.SELECTED)
+    n_before = campaign.ledger.funnel(arm.name, iteration)["proposed"]
     n_wanted = min(max(1, round(plan.share * campaign.config.budget.wave)), _affordable(campaign, relaxed, plan))
     if not n_wanted:
         return []
     n_drawn = n_wanted * arm.screening.oversampling
     drawn = draw_proposals(
         source.given(known), source.conditions, n_drawn,
-        seed=campaign.config.seed, iteration=iteration, arm=arm.name, n_before=len(earlier), weights=source.weights,
+        seed=campaign.config.seed, iteration=iteration, arm=arm.name, n_before=n_before, weights=source.weights,
     )  # fmt: skip
     with campaign.ledger.transaction():
-        candidates = record_proposals(campaign, problem, iteration, arm.name, drawn, len(earlier))
-    served = Counter(oxygen_count(campaign, c) for c in relaxed)
+        candidates = record_proposals(campaign, problem, iteration, arm.name, drawn, n_before)
+    served = Counter(oxygen_count(campaign.ledger.structure(str(c.proposed))) for c in relaxed)
     kappa_min = campaign.config.acceptance.kappa_min
     return select(
         campaign, problem, candidates, known.basins, n_wanted, arm.screening, kappa_min, known.surrogate, served,

@@ -7,7 +7,6 @@ import pytest
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
-from searcher.scoring import neighbours
 from searcher.scoring.neighbours import neighbour_pairs
 from searcher.scoring.validity import ValidityThresholds, check_validity, relaxation_reasons
 from searcher.structures.crystal import Crystal
@@ -219,14 +218,3 @@ def test_the_first_reason_alone_is_the_first_of_all():
     for atoms in slabs:
         whole, first = check_validity(atoms, n_frozen), check_validity(atoms, n_frozen, first_only=True)
         assert first.valid == whole.valid and first.reasons == whole.reasons[:1]
-
-
-def test_pairs_by_table_and_by_tree_are_the_same(monkeypatch):
-    slabs, _ = random_slabs(5)
-    found = []
-    for limit in (0, 10**9):
-        monkeypatch.setattr(neighbours, "LARGEST_TABLE", limit)
-        found.append([neighbours.neighbour_pairs(atoms, 2.6) for atoms in slabs])
-    for tree, table in zip(*found, strict=True):
-        assert sorted(zip(tree.first, tree.second, strict=True)) == sorted(zip(table.first, table.second, strict=True))
-        np.testing.assert_allclose(np.sort(tree.distances), np.sort(table.distances), rtol=1e-12)
