@@ -2,16 +2,16 @@
 
     python benchmarks/driver_overhead.py configs/quickstart.yaml --set name=overhead --set tracking.enabled=false
 
-A thread looks at what the driver is doing every few milliseconds while the campaign runs. The driver's own time is what
+A timer looks at what the driver is doing every few milliseconds while the campaign runs. The driver's own time is what
 is neither waiting for workers (relaxations, descriptors, references) nor the generators' work (training, sampling,
 backmapping, placing atoms).
 """
 
 import argparse
-import sys
-import threading
+import signal
 import time
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from threading import Event
 from types import FrameType
@@ -33,44 +33,51 @@ SHOWN = 12
 
 
 class Profile:
-    """Samples of the calling thread's stack, from `start` to `stop`."""
+    """Where the main thread is, by a timer's signal, from `start` to `stop`.
+
+    A signal that comes during a call into machine code is answered when that call returns, in the frame that made it:
+    its whole time counts there. A thread would wait for the interpreter's lock and see what comes next.
+    """
 
     def __init__(self, interval_s: float = INTERVAL_S) -> None:
         self.shares: Counter[str] = Counter()
         self.own: Counter[str] = Counter()
-        self._interval = interval_s
-        self._ended = Event()
-        self._observed = threading.get_ident()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._interval, self._last = interval_s, 0.0
 
     def start(self) -> None:
-        self._thread.start()
+        self._last = time.monotonic()
+        signal.signal(signal.SIGALRM, self._look)
+        signal.setitimer(signal.ITIMER_REAL, self._interval, self._interval)
 
     def stop(self) -> None:
-        self._ended.set()
-        self._thread.join()
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
 
-    def _watch(self) -> None:
-        last = time.monotonic()
-        while not self._ended.wait(self._interval):
-            now = time.monotonic()
-            places = _places(sys._current_frames()[self._observed])
-            kind = kind_of(places)
-            self.shares[kind] += now - last  # a sampler that was held up counts the time it missed
-            if kind == "driver":
-                self.own[f"{places[-1][0]}, {places[-1][1]}"] += now - last
-            last = now
+    def _look(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        places = _places(frame)
+        kind = kind_of(places)
+        self.shares[kind] += now - self._last
+        if kind == "driver":
+            self.own[f"{places[-1][0]}, {places[-1][1]}"] += now - self._last
+        self._last = now
 
 
 def _places(frame: FrameType | None) -> list[tuple[str, str]]:
     """(file within this program, function) from the outermost to the innermost frame."""
     places = []
     while frame is not None:
-        path = Path(frame.f_code.co_filename)
-        if path.is_relative_to(ROOT) and ".venv" not in path.parts:
-            places.append((str(path.relative_to(ROOT)), frame.f_code.co_name))
+        file = _own_file(frame.f_code.co_filename)
+        if file is not None:
+            places.append((file, frame.f_code.co_name))
         frame = frame.f_back
     return places[::-1]
+
+
+@cache
+def _own_file(name: str) -> str | None:
+    path = Path(name)
+    own = path.is_relative_to(ROOT) and ".venv" not in path.parts
+    return str(path.relative_to(ROOT)) if own else None
 
 
 def kind_of(places: list[tuple[str, str]]) -> str:
