@@ -4,7 +4,8 @@
 
 A timer looks at what the driver is doing every few milliseconds while the campaign runs. The driver's own time is what
 is neither waiting for workers (relaxations, descriptors, references) nor the generators' work (training, sampling,
-backmapping, placing atoms).
+backmapping, placing atoms). Judging structures, which saves force calls and grows with how many proposals are looked at
+for each relaxation, is told apart from the rest: checks, novelty and ranking.
 """
 
 import argparse
@@ -29,6 +30,7 @@ WAITING = {
     "fingerprints.py": "workers: descriptors",
     "preparation.py": "workers: references",
 }
+JUDGING = ("screening.py", "proposal_checks.py", "knowledge.py", "judging.py")
 SHOWN = 12
 
 
@@ -57,7 +59,7 @@ class Profile:
         places = _places(frame)
         kind = kind_of(places)
         self.shares[kind] += now - self._last
-        if kind == "driver":
+        if kind.startswith("driver"):
             self.own[f"{places[-1][0]}, {places[-1][1]}"] += now - self._last
         self._last = now
 
@@ -91,7 +93,7 @@ def kind_of(places: list[tuple[str, str]]) -> str:
         return next(
             (kind for name in reversed(files) for end, kind in WAITING.items() if name.endswith(end)), "workers"
         )
-    return "driver"
+    return "driver: judging" if any(name.endswith(JUDGING) for name in files) else "driver: the rest"
 
 
 def table(profile: Profile, calls: int) -> str:

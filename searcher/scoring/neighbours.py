@@ -44,29 +44,35 @@ def neighbour_pairs(atoms: Atoms, cutoff: float) -> NeighbourPairs:
     positions = fractions @ cell  # (n_atoms, 3)
     reach = np.where(atoms.pbc, np.ceil(cutoff / heights(inverse)), 0).astype(int)
     shifts = np.array(list(np.ndindex(*(2 * reach + 1)))) - reach  # (n_shifts, 3)
-    home = int(np.flatnonzero(~shifts.any(axis=1))[0])
-    return NeighbourPairs(*_within(positions, shifts @ cell, home, cutoff))
+    images = (positions[None] + (shifts @ cell)[:, None]).reshape(-1, 3)  # (n_shifts * n_atoms, 3)
+    low, high = positions.min(axis=0) - cutoff, positions.max(axis=0) + cutoff
+    near = np.flatnonzero(((images > low) & (images < high)).all(axis=1))
+    home = int(np.flatnonzero(~shifts.any(axis=1))[0]) * len(atoms)
+    first, image, distances = _within(positions, images[near], near - home, cutoff)
+    return NeighbourPairs(first, image % len(atoms), distances)
 
 
 @njit(**COMPILED)
-def _within(positions, shifts, home, cutoff):  # type: ignore[no-untyped-def]
-    """Pairs of atoms (n, 3) and images, shifted (n_shifts, 3), that are near; `home` is the shift by nothing."""
+def _within(positions, images, numbers, cutoff):  # type: ignore[no-untyped-def]
+    """Pairs of atoms (n, 3) and images (m, 3) that are near, with their distances.
+
+    The number of an image is its atom's, plus a multiple of n for every one but the atom itself.
+    """
     room = 16 * len(positions)
     first, second, distances = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room)
+    squares = np.empty(len(images))
     n = 0
     for i in range(len(positions)):
-        for shift in range(len(shifts)):
-            x = positions[i, 0] - shifts[shift, 0]
-            y = positions[i, 1] - shifts[shift, 1]
-            z = positions[i, 2] - shifts[shift, 2]
-            for j in range(len(positions)):
-                square = (x - positions[j, 0]) ** 2 + (y - positions[j, 1]) ** 2 + (z - positions[j, 2]) ** 2
-                if square <= cutoff * cutoff and not (i == j and shift == home):
-                    if n == room:
-                        room *= 2
-                        first, second, distances = _longer(first), _longer(second), _longer(distances)
-                    first[n], second[n], distances[n] = i, j, math.sqrt(square)
-                    n += 1
+        x, y, z = positions[i]
+        for j in range(len(images)):
+            squares[j] = (x - images[j, 0]) ** 2 + (y - images[j, 1]) ** 2 + (z - images[j, 2]) ** 2
+        for j in range(len(images)):
+            if squares[j] <= cutoff * cutoff and numbers[j] != i:
+                if n == room:
+                    room *= 2
+                    first, second, distances = _longer(first), _longer(second), _longer(distances)
+                first[n], second[n], distances[n] = i, numbers[j], math.sqrt(squares[j])
+                n += 1
     return first[:n], second[:n], distances[:n]
 
 
