@@ -1,13 +1,9 @@
 """Pairs of near atoms under periodicity, every image counted."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
-from numba import njit
-
-from generators.grids.compiled import COMPILED
 
 
 @dataclass(frozen=True)
@@ -37,6 +33,8 @@ def neighbour_pairs(atoms: Atoms, cutoff: float) -> NeighbourPairs:
 
     A minimum-image distance matrix would see each neighbour once: in a cell of 3.1 Å it misses bonds.
     """
+    from searcher.scoring.compiled_neighbours import within  # loads numba, which reading a configuration need not
+
     cell = atoms.cell.array
     inverse = np.linalg.inv(cell)
     fractions = atoms.positions @ inverse  # (n_atoms, 3)
@@ -48,36 +46,5 @@ def neighbour_pairs(atoms: Atoms, cutoff: float) -> NeighbourPairs:
     low, high = positions.min(axis=0) - cutoff, positions.max(axis=0) + cutoff
     near = np.flatnonzero(((images > low) & (images < high)).all(axis=1))
     home = int(np.flatnonzero(~shifts.any(axis=1))[0]) * len(atoms)
-    first, image, distances = _within(positions, images[near], near - home, cutoff)
+    first, image, distances = within(positions, images[near], near - home, cutoff)
     return NeighbourPairs(first, image % len(atoms), distances)
-
-
-@njit(**COMPILED)
-def _within(positions, images, numbers, cutoff):  # type: ignore[no-untyped-def]
-    """Pairs of atoms (n, 3) and images (m, 3) that are near, with their distances.
-
-    The number of an image is its atom's, plus a multiple of n for every one but the atom itself.
-    """
-    room = 16 * len(positions)
-    first, second, distances = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room)
-    squares = np.empty(len(images))
-    n = 0
-    for i in range(len(positions)):
-        x, y, z = positions[i]
-        for j in range(len(images)):
-            squares[j] = (x - images[j, 0]) ** 2 + (y - images[j, 1]) ** 2 + (z - images[j, 2]) ** 2
-        for j in range(len(images)):
-            if squares[j] <= cutoff * cutoff and numbers[j] != i:
-                if n == room:
-                    room *= 2
-                    first, second, distances = _longer(first), _longer(second), _longer(distances)
-                first[n], second[n], distances[n] = i, numbers[j], math.sqrt(squares[j])
-                n += 1
-    return first[:n], second[:n], distances[:n]
-
-
-@njit(**COMPILED)
-def _longer(values):  # type: ignore[no-untyped-def]
-    grown = np.empty(2 * len(values), values.dtype)
-    grown[: len(values)] = values
-    return grown
