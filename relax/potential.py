@@ -1,8 +1,4 @@
-"""Where energies come from: a GAP by its file, or any ASE calculator by its import path.
-
-quippy is imported in this module only, and only when a GAP is built: loading it starts the Fortran library, which
-belongs into a worker process.
-"""
+"""Where energies come from: a GAP by its file, or any ASE calculator by its import path."""
 
 import hashlib
 import importlib
@@ -163,11 +159,10 @@ def build_calculator(spec: PotentialSpec) -> "CountingCalculator":
     check_files(spec)
     if spec.kind == "calculator":
         return CountingCalculator(build_from_import_path(spec.import_path, spec.arguments, SECTION))
-    from quippy.potential import Potential  # loading it starts the Fortran library
+    from relax.gap import Gap  # it compiles machine code and belongs into a worker process
 
     try:
-        # '' takes the XML's own potential; 'IP GAP' would silently drop its repulsive baseline
-        return CountingCalculator(Potential("", param_filename=str(Path(spec.path).resolve())))
+        return CountingCalculator(Gap(Path(spec.path).resolve(), _root(spec)))
     except RuntimeError as error:
         message = " ".join(re.sub(r"[^\x20-\x7e]", " ", str(error)).split())[:200]
         raise PotentialError(f"`potential.gap` {spec.path}: quippy cannot read it ({message})") from error
@@ -216,6 +211,8 @@ class CountingCalculator(Calculator):
     ----------
     force_calls : int
         Evaluations since it was made; set it to 0 at will. Asking twice for the same atoms counts once.
+    evaluated_by : str
+        What evaluates a GAP, see `relax.gap.Gap`; otherwise the calculator's name.
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]  # type: ignore[misc]
@@ -224,6 +221,7 @@ class CountingCalculator(Calculator):
         super().__init__()
         self.inner = inner
         self.force_calls = 0
+        self.evaluated_by: str = getattr(inner, "evaluated_by", type(inner).__name__)
 
     def calculate(
         self,

@@ -46,6 +46,8 @@ class References:
         eV per atom of the metal crystal.
     energy_o2 : float
         eV per molecule.
+    evaluated_by : str
+        What evaluated the potential: machine code, quippy and why, or the calculator's name.
     """
 
     potential_hash: str
@@ -55,6 +57,7 @@ class References:
     energy_bulk: float
     energy_metal: float
     energy_o2: float
+    evaluated_by: str = ""
 
     @property
     def formation_enthalpy(self) -> float:
@@ -145,6 +148,7 @@ def measure_references(
         energy_bulk=float(crystal.get_potential_energy()) / (len(crystal) / 3),
         energy_metal=float(element.get_potential_energy()) / len(element),
         energy_o2=float(molecule.get_potential_energy()),
+        evaluated_by=str(getattr(calculator, "evaluated_by", type(calculator).__name__)),
     )
 
 

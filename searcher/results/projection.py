@@ -163,6 +163,7 @@ def _log_parameters(client: "MlflowClient", run_id: str, ledger: Ledger) -> None
     tags = {
         "searcher.name": ledger.fact("name"),
         "searcher.potential": ledger.fact("potential"),
+        "searcher.evaluated_by": ledger.fact("evaluated_by"),
         "searcher.facet": template.get("facet"),
         "searcher.template": template.get("id"),
         "searcher.host": ledger.fact("host"),

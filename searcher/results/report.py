@@ -95,7 +95,7 @@ def _campaign(folder: Path, ledger: Ledger) -> dict[str, Any]:
     return {
         "status": found,
         "template": ledger.template,
-        "facts": {key: ledger.fact(key) for key in ("potential", "seed", "threads", "host")},
+        "facts": {key: ledger.fact(key) for key in ("potential", "evaluated_by", "seed", "threads", "host")},
         "potentials": [(hashed, since) for _, hashed, since, _, _ in ledger.potentials()],
         "versions": ledger.fact("versions", {}),
         "references": ledger.fact("references", {}),

@@ -14,6 +14,7 @@ AGOX = os.environ.get("SEARCH_YIELD_AGOX")
 GAP = "configs/quickstart.yaml"
 SHORT = {
     "gridding.py": ["--rounds", "1"],
+    "force_calls.py": ["--calls", "1"],
     "backmapping.py": ["--copies", "0", "--calls", "2", "--slabs", "12"],
     "novelty.py": ["--known", "300", "--queries", "4", "--checked", "1", "--slabs", "2"],
     "report.py": ["--accepted", "20"],

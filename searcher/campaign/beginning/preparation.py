@@ -80,13 +80,17 @@ def _references(campaign: Campaign, console: Console) -> tuple[ReferenceEnergies
                 "metal_structure": config.material.metal_structure,
             },
         )
-        references = ReferenceEnergies.of(References(**answer), config)
+        measured = References(**answer)
+        references = ReferenceEnergies.of(measured, config)
+        if config.potential.gap is not None:
+            console.print(f"the GAP is evaluated by {measured.evaluated_by}")
         relaxed = crystal.with_lattice(references.a, references.c, references.u)
         slab = bottom_slab(relaxed, config.surface.facet, template_settings(config.surface))
         energy = _evaluate(campaign, [slab])[0]
         gamma_bottom = gamma_of_bottom(slab, energy, references.energy_bulk)
         recorded = {"references": asdict(references), "gamma_bottom": gamma_bottom}
         with campaign.ledger.transaction():
+            campaign.ledger.set_fact("evaluated_by", measured.evaluated_by)
             campaign.ledger.finish_stage(PREPARATION, "references", recorded)
     return ReferenceEnergies(**recorded["references"]), float(recorded["gamma_bottom"])
 
