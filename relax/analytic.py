@@ -6,8 +6,9 @@ from typing import ClassVar
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
-from ase.neighborlist import neighbor_list
 from ase.stress import full_3x3_to_voigt_6_stress
+
+from relax.neighbours import near_pairs
 
 CUTOFF = 4.5  # Å
 SWITCH_START = 3.0  # Å: from here the energy goes smoothly to zero at the cutoff
@@ -49,7 +50,7 @@ class AnalyticRuO(Calculator):
         unknown = sorted(set(numbers.tolist()) - {8, 44})
         if unknown:
             raise ValueError(f"AnalyticRuO knows Ru and O only, not atomic numbers {unknown}")
-        first, second, vectors, distances = neighbor_list("ijDd", self.atoms, CUTOFF)
+        first, second, vectors, distances = near_pairs(self.atoms, CUTOFF)
         energies, slopes = np.zeros(len(distances)), np.zeros(len(distances))
         lighter, heavier = np.minimum(numbers[first], numbers[second]), np.maximum(numbers[first], numbers[second])
         for (one, two), curve in CURVES.items():

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
-from ase.neighborlist import neighbor_list
 
+from relax.neighbours import near_pairs
 from relax.oxide import of_species
 
 NOT_FINITE: Final = "not_finite"
@@ -102,7 +102,7 @@ def overlapping(atoms: Atoms, limits: CheckLimits) -> bool:
     """Whether any pair is nearer than its overlap distance."""
     overlap = of_species(limits.overlap, atoms.symbols.species())
     reach = max([*overlap.values(), limits.overlap_otherwise])
-    first, second, distances = _near_pairs(atoms, reach)
+    first, second, _, distances = near_pairs(atoms, reach)
     if not len(distances):
         return False
     lookup = np.full((119, 119), limits.overlap_otherwise)
@@ -110,20 +110,6 @@ def overlapping(atoms: Atoms, limits: CheckLimits) -> bool:
         one, two = (atomic_numbers[symbol] for symbol in pair.split("-"))
         lookup[one, two] = lookup[two, one] = distance
     return bool(np.any(distances < lookup[atoms.numbers[first], atoms.numbers[second]]))
-
-
-def _near_pairs(atoms: Atoms, reach: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Indices and distances (n_pairs,) of pairs nearer than `reach`, by the cheapest way that is exact."""
-    lengths = atoms.cell.lengths()
-    if not atoms.cell.orthorhombic or np.any(lengths[atoms.pbc] < 2 * reach):
-        return neighbor_list("ijd", atoms, reach)
-    offsets = atoms.positions[:, None] - atoms.positions[None]  # (n_atoms, n_atoms, 3)
-    # no two images of one atom can both be within reach of another
-    offsets -= np.where(atoms.pbc, lengths * np.round(offsets / lengths), 0.0)
-    squares = np.einsum("ijk,ijk->ij", offsets, offsets)
-    np.fill_diagonal(squares, np.inf)
-    first, second = np.nonzero(squares < reach**2)
-    return first, second, np.sqrt(squares[first, second])
 
 
 def check_output(energy: float, forces: np.ndarray, limits: CheckLimits | None = None) -> str | None:

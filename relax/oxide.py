@@ -9,7 +9,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from ase import Atoms
-from ase.build import bulk
 from ase.data import atomic_numbers, covalent_radii, reference_states
 
 RUTHENIUM = "Ru"
@@ -84,6 +83,8 @@ def metal_crystal(metal: str, structure: str) -> Atoms:
     structure : str
         ``"hcp"``, ``"fcc"`` or ``"bcc"``.
     """
+    from ase.build import bulk  # it loads half of SciPy, and every command reads settings
+
     state = reference_states[atomic_numbers[metal]] or {}
     if state.get("symmetry") == structure:
         return bulk(metal, structure)

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -148,6 +148,26 @@ def potential_hash(spec: PotentialSpec) -> str:
     return digest.hexdigest()[:16]
 
 
+def file_stamp(spec: PotentialSpec) -> tuple[object, ...]:
+    """What changes whenever a GAP's files are written, without reading them: size, time and place on disk of each.
+
+    Raises
+    ------
+    PotentialError
+        If a file is missing.
+    """
+    if spec.kind == "calculator":
+        return (spec.import_path, json.dumps(dict(spec.arguments), sort_keys=True))
+    stamps: list[object] = []
+    for path in (Path(spec.path), *(Path(spec.path).parent / name for name in sparse_files(spec))):
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise PotentialError(f"`potential.gap` {path} cannot be read: {error.strerror}") from error
+        stamps.append((str(path), found.st_size, found.st_mtime_ns, found.st_ino))
+    return tuple(stamps)
+
+
 def build_calculator(spec: PotentialSpec) -> "CountingCalculator":
     """Make the potential. A GAP may only be built in a worker process: its library can end or hang the process.
 
@@ -267,6 +287,12 @@ def _root(spec: PotentialSpec) -> ElementTree.Element:
         raise PotentialError(f"`potential.gap` {xml} does not exist; give a GAP's XML file or one of {list(SHIPPED)}")
     if xml.stat().st_size > LARGEST_XML:
         raise PotentialError(f"`potential.gap` {xml} has {xml.stat().st_size} bytes, more than {LARGEST_XML}")
+    return _parsed(xml, (found := xml.stat()).st_size, found.st_mtime_ns, found.st_ino)
+
+
+@lru_cache(maxsize=4)
+def _parsed(xml: Path, size: int, modified: int, place: int) -> ElementTree.Element:
+    """The XML as it is at this size, time and place on disk: tasks ask for its elements again and again."""
     content = xml.read_bytes()
     trap = trap_in(content)
     if trap is not None:

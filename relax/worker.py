@@ -20,13 +20,13 @@ from ase.constraints import FixAtoms
 
 from relax.checks import ENERGY_NOT_FINITE, CheckLimits, check_input, check_output
 from relax.dynamics import DynamicsSettings, shake
-from relax.potential import CountingCalculator, PotentialSpec, build_calculator, potential_hash, species
+from relax.potential import CountingCalculator, PotentialSpec, build_calculator, file_stamp, potential_hash, species
 from relax.references import measure_references
 from relax.relaxation import RelaxationSettings, StopCriterion, relax
 from relax.vibrations import einstein_energies
 
-_built: dict[str, CountingCalculator] = {}
-"""This process's potential by its hash; a change of potential replaces it."""
+_built: dict[tuple[object, ...], tuple[CountingCalculator, str]] = {}
+"""This process's potential and its hash, by what tells its files from others; a change of potential replaces it."""
 
 
 def relax_task(payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,11 +225,12 @@ def plain_arrays(atoms: Atoms) -> dict[str, Any]:
 
 def _potential(payload: Mapping[str, Any]) -> tuple[PotentialSpec, CountingCalculator, str]:
     spec = PotentialSpec(**payload["potential"])
-    digest = potential_hash(spec)
-    if digest not in _built:
+    stamp = file_stamp(spec)
+    if stamp not in _built:
+        digest = potential_hash(spec)
         _built.clear()
-        _built[digest] = build_calculator(spec)
-    return spec, _built[digest], digest
+        _built[stamp] = build_calculator(spec), digest
+    return spec, *_built[stamp]
 
 
 def _atoms(payload: Mapping[str, Any]) -> Atoms:

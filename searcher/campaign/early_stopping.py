@@ -19,7 +19,7 @@ from searcher.campaign.campaign import Campaign
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.snapshot import Snapshot
 from searcher.config import StoppingSection
-from searcher.scoring.descriptors import SoapSettings, UndescribableStructure, local_vectors
+from searcher.scoring.descriptors import LocalVectors, SoapSettings, UndescribableStructure, local_vectors
 from searcher.scoring.known_set import KnownSet
 from searcher.scoring.thermodynamics import Envelope
 
@@ -28,6 +28,8 @@ KNOWN_MINIMUM = "known_minimum"
 HOPELESS = "hopeless"
 EARLY_REASONS = (KNOWN_MINIMUM, HOPELESS, FORMING_O2, LEAVING_WINDOW, EXPLODING)
 MODULE = "searcher.campaign.early_stopping"
+DESCRIBED = 2000
+"""Minima whose SOAP vectors a worker keeps; some 100 kB each"""
 
 
 def known_minimum(
@@ -58,10 +60,8 @@ def known_minimum(
         Force calls between two looks.
     """
     settings = SoapSettings(**{**soap, "species": tuple(soap["species"])})
-    stacked = np.ascontiguousarray(np.array(minima, dtype=float))
-    known = _described(
-        stacked.tobytes(), np.asarray(numbers, dtype=int).tobytes(), np.asarray(cell, dtype=float).tobytes(), settings
-    )
+    common = np.asarray(numbers, dtype=int).tobytes(), np.asarray(cell, dtype=float).tobytes(), settings
+    known = _known_set(tuple(np.asarray(positions, dtype=float).tobytes() for positions in minima), *common)
     before: str | None = None
 
     def criterion(atoms: Atoms, energy: float, calls: int) -> str | None:
@@ -182,11 +182,22 @@ def _bare(atoms: Atoms) -> Atoms:
 
 
 @lru_cache(maxsize=16)
-def _described(minima: bytes, numbers: bytes, cell: bytes, soap: SoapSettings) -> KnownSet:
-    """SOAP vectors of minima, once per worker and composition."""
-    kinds = np.frombuffer(numbers, dtype=int)
+def _known_set(minima: tuple[bytes, ...], numbers: bytes, cell: bytes, soap: SoapSettings) -> KnownSet:
+    """Minima of one composition as they are known in one wave."""
     known = KnownSet()
-    for row, positions in enumerate(np.frombuffer(minima, dtype=float).reshape(-1, len(kinds), 3)):
-        atoms = Atoms(kinds, positions, cell=np.frombuffer(cell, dtype=float).reshape(3, 3), pbc=(True, True, False))
-        known.add(str(row), local_vectors(atoms, soap), 0.0)
+    for row, positions in enumerate(minima):
+        known.add(str(row), _described(positions, numbers, cell, soap), 0.0)
     return known
+
+
+@lru_cache(maxsize=DESCRIBED)
+def _described(positions: bytes, numbers: bytes, cell: bytes, soap: SoapSettings) -> LocalVectors:
+    """SOAP vectors of a minimum, once per worker."""
+    kinds = np.frombuffer(numbers, dtype=int)
+    atoms = Atoms(
+        kinds,
+        np.frombuffer(positions, dtype=float).reshape(-1, 3),
+        cell=np.frombuffer(cell, dtype=float).reshape(3, 3),
+        pbc=(True, True, False),
+    )
+    return local_vectors(atoms, soap)

@@ -68,7 +68,7 @@ class ExecutionSection(Settings):
     )
     memory_gib: PositiveFloat = Field(default=4.0, description="limit of each worker")
     tasks_per_worker: PositiveInt = Field(
-        default=50, description="tasks after which a worker is replaced, since the potential leaks memory"
+        default=500, description="tasks after which a worker is replaced, since a potential may leak memory"
     )
 
     slurm: SlurmSection | None = Field(default=None, description="of `dask`: workers as jobs, instead of `scheduler`")

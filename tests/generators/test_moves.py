@@ -2,6 +2,10 @@
 
 import numpy as np
 import pytest
+from ase.data import covalent_radii
+from ase.neighborlist import primitive_neighbor_list
+from hypothesis import given
+from hypothesis import strategies as st
 
 from generators.moves import (
     BOND_REACH,
@@ -60,6 +64,23 @@ def test_bonds_reach_over_the_cell_and_count_every_image():
     expected = sorted(d for d in images if d < reach)
     np.testing.assert_allclose(sorted(np.linalg.norm(bonds.vectors, axis=1)), expected, atol=1e-9)
     assert len(expected) > 1
+
+
+@given(st.integers(0, 10_000), st.floats(2.5, 12.0), st.floats(2.5, 12.0))
+def test_bonds_are_those_of_ases_list(seed, x, y):
+    rng = np.random.default_rng(seed)
+    lengths = np.array([x, y, 18.0])
+    numbers = rng.choice([RU, O], 9)
+    positions = rng.uniform(-0.5, 1.5, (9, 3)) * lengths  # not all inside of the cell
+    bonds = find_bonds(numbers, positions, lengths)
+    radii = covalent_radii[numbers] + BOND_REACH / 2
+    first, second, vectors = primitive_neighbor_list("ijD", (True, True, False), np.diag(lengths), positions, radii)
+    once = first < second
+    rows = [
+        sorted(np.column_stack([i, j, np.round(v, 6) + 0.0]).tolist())
+        for i, j, v in ((bonds.first, bonds.second, bonds.vectors), (first[once], second[once], vectors[once]))
+    ]
+    assert rows[0] == rows[1]
 
 
 def test_rows_are_unit_vectors_that_sum_to_zero_if_both_atoms_move():
