@@ -6,7 +6,6 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 from ase import Atoms
 from ase.filters import Filter
-from ase.optimize import BFGS, FIRE, LBFGS, BFGSLineSearch
 
 from relax.model_hessian import stretch_hessian
 
@@ -34,6 +33,8 @@ def make_optimiser(name: OptimiserName, atoms: Atoms, free: np.ndarray, maxstep:
     maxstep : float
         Longest step of an atom in Å.
     """
+    from ase.optimize import BFGS, FIRE, LBFGS, BFGSLineSearch  # they load half of SciPy, and settings need the names
+
     if name == "by_size":
         name = "bfgs" if len(free) <= LARGEST_DENSE else "preconditioned_lbfgs"
     quiet: dict[str, Any] = {"logfile": os.devnull, "maxstep": maxstep}
