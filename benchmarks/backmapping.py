@@ -24,7 +24,8 @@ from generators.grids.matching import Agreement, agreement
 from generators.grids.resolution import resolution_violations
 from generators.grids.spec import GridSpec
 from relax.potential import build_calculator, gap_spec
-from relax.relaxation import RelaxationSettings, relax
+from relax.relaxation import relax
+from relax.relaxation_settings import RelaxationSettings
 from searcher.roundtrip import closest_pair
 from searcher.structures.crystal import Crystal
 from searcher.structures.files import read_structures

@@ -23,7 +23,7 @@ from generators.sampling import GridSampler
 from generators.training.dataset import StructureDataset
 from generators.training.evaluation import as_record
 from searcher.campaign.beginning.preparation import recorded_problem
-from searcher.campaign.campaign import potential_spec
+from searcher.campaign.configured_potential import potential_spec
 from searcher.campaign.storage.ledger import Ledger
 from searcher.campaign.workers.executor import LocalExecutor
 from searcher.config.recorded import recorded_config

@@ -18,7 +18,8 @@ from ase.constraints import FixAtoms
 
 from relax.potential import CountingCalculator, PotentialSpec, build_calculator
 from relax.relaxation import relax
-from relax.worker import plain_arrays, relaxation_settings
+from relax.relaxation_settings import relaxation_settings
+from relax.worker import plain_arrays
 from searcher.campaign.workers.executor import Executor
 from searcher.structures.files import read_structures
 

@@ -20,7 +20,7 @@ from ase import Atoms
 from recorded_paths import RecordedPath, read_proposals, record
 from scipy.stats import wilcoxon
 
-from searcher.campaign.campaign import potential_spec
+from searcher.campaign.configured_potential import potential_spec
 from searcher.campaign.workers.executor import LocalExecutor
 from searcher.config import CampaignConfig
 from searcher.loading import load_config

@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined
 from generators.networks.settings import NetworkSettings
 from generators.training.settings import TrainingSettings
 from relax.checks import CheckLimits
-from relax.relaxation import RelaxationSettings
+from relax.relaxation_settings import RelaxationSettings
 from searcher.campaign.hopping.settings import BasinHoppingSettings
 from searcher.config import ArmSection, CampaignConfig
 from searcher.config.arm_kinds import SECTIONS

@@ -12,7 +12,8 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from relax.checks import check_input, check_output
 from relax.overlaps import frozen_indices
 from relax.potential import CountingCalculator
-from relax.relaxation import RelaxationSettings, relax
+from relax.relaxation import relax
+from relax.relaxation_settings import RelaxationSettings
 from relax.stopping import leaving_window
 
 

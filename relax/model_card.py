@@ -10,7 +10,7 @@ from ase import Atoms
 from relax.dft_comparison import Distance
 from relax.oxide import RUTHENIUM, Oxide
 from relax.potential_figures import CROSSOVERS, PotentialFigures
-from relax.relaxation import RelaxationSettings
+from relax.relaxation_settings import RelaxationSettings
 
 MEANINGS: Mapping[str, str] = {
     "isolated_atom": "atomic reference energies",

@@ -1,16 +1,15 @@
 """Which of ASE's optimisers relaxes a structure, by its size or by name."""
 
 import os
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
 from ase.filters import Filter
+from ase.optimize import BFGS, FIRE, LBFGS, BFGSLineSearch
 
 from relax.model_hessian import stretch_hessian
-
-OptimiserName = Literal["by_size", "bfgs", "bfgs_line_search", "lbfgs", "preconditioned_lbfgs", "fire"]
-OPTIMISERS: Final = get_args(OptimiserName)
+from relax.relaxation_settings import OptimiserName
 
 LARGEST_DENSE: Final = 200
 """Free atoms; up to here the eigenvectors of the Hessian take far less time than a force call."""
@@ -33,8 +32,6 @@ def make_optimiser(name: OptimiserName, atoms: Atoms, free: np.ndarray, maxstep:
     maxstep : float
         Longest step of an atom in Å.
     """
-    from ase.optimize import BFGS, FIRE, LBFGS, BFGSLineSearch  # they load half of SciPy, and settings need the names
-
     if name == "by_size":
         name = "bfgs" if len(free) <= LARGEST_DENSE else "preconditioned_lbfgs"
     quiet: dict[str, Any] = {"logfile": os.devnull, "maxstep": maxstep}

@@ -15,7 +15,8 @@ from relax.oxide import carried_over
 from relax.potential import CountingCalculator, PotentialSpec, build_calculator, potential_hash, sparse_files
 from relax.potential_figures import FACET_IN_FAMILY, SURFACE_TYPES, THERMAL, Parity, PotentialFigures
 from relax.progress import shown, tell
-from relax.relaxation import RelaxationSettings, relax
+from relax.relaxation import relax
+from relax.relaxation_settings import RelaxationSettings
 from relax.surface_figures import SlabsForLattice, SurfaceFigures, surface_figures
 
 HOT_K, HOT_PS, HOT_SEED = 1000.0, 5.0, 7

@@ -18,11 +18,12 @@ import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms
 
-from relax.checks import ENERGY_NOT_FINITE, CheckLimits, check_input, check_output
+from relax.checks import ENERGY_NOT_FINITE, check_input, check_output
 from relax.dynamics import DynamicsSettings, shake
 from relax.potential import CountingCalculator, PotentialSpec, build_calculator, file_stamp, potential_hash, species
 from relax.references import measure_references
-from relax.relaxation import RelaxationSettings, StopCriterion, relax
+from relax.relaxation import StopCriterion, relax
+from relax.relaxation_settings import relaxation_settings
 from relax.vibrations import einstein_energies
 
 _built: dict[tuple[object, ...], tuple[CountingCalculator, str]] = {}
@@ -191,26 +192,6 @@ def reference_task(payload: Mapping[str, Any]) -> dict[str, Any]:
     """
     _, calculator, digest = _potential(payload)
     return asdict(measure_references(calculator, digest, _atoms(payload["bulk"]), payload["metal_structure"]))
-
-
-def relaxation_settings(values: Mapping[str, Any]) -> RelaxationSettings:
-    """Settings from a dictionary, as `dataclasses.asdict` or JSON give it.
-
-    Raises
-    ------
-    ValueError
-        For an unknown name or a value out of range.
-    """
-    values = dict(values)
-    unknown = sorted(set(values) - set(RelaxationSettings.__dataclass_fields__))
-    if unknown:
-        known = sorted(RelaxationSettings.__dataclass_fields__)
-        raise ValueError(f"`relaxation.{unknown[0]}` is not a setting; there are {known}")
-    if isinstance(values.get("limits"), Mapping):
-        values["limits"] = CheckLimits(**values["limits"])
-    if values.get("window") is not None:
-        values["window"] = tuple(values["window"])
-    return RelaxationSettings(**values)
 
 
 def plain_arrays(atoms: Atoms) -> dict[str, Any]:

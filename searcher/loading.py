@@ -16,8 +16,7 @@ from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from generators.kinds import KINDS
 from generators.networks.settings import NetworkSettings
 from generators.training.settings import TrainingSettings
-from relax.relaxation import RelaxationSettings
-from relax.worker import relaxation_settings
+from relax.relaxation_settings import RelaxationSettings, relaxation_settings
 from searcher.campaign.hopping.settings import BasinHoppingSettings, basin_hopping_settings
 from searcher.config import CampaignConfig
 from searcher.config.arm_kinds import SECTIONS

@@ -23,7 +23,7 @@ from benchmarks.search_yield.frame import open_frame
 from benchmarks.search_yield.records import ArmRun, read_run, read_runs, record_path, write_run
 from benchmarks.search_yield.report import write_report
 from benchmarks.search_yield.variants import LOOPS, TRANSFER, VARIANTS, variant
-from searcher.campaign.campaign import potential_spec
+from searcher.campaign.configured_potential import potential_spec
 
 COMPARED = (*LOOPS, *hopping_arms.ARMS, *external_arms.ARMS)
 """arms of the comparison; ablations and ideas are asked for by name"""

@@ -18,7 +18,8 @@ from ase.optimize import BFGS, FIRE
 from ase.optimize.optimize import Optimizer
 
 from relax.potential import PotentialSpec, build_calculator
-from relax.relaxation import RelaxationSettings, relax
+from relax.relaxation import relax
+from relax.relaxation_settings import RelaxationSettings
 
 STEPS = 200
 FMAX = 0.1

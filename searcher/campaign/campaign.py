@@ -8,13 +8,14 @@ from threading import Event
 from typing import Any
 from uuid import uuid4
 
-from relax.potential import PotentialError, PotentialSpec, gap_spec, potential_hash
+from relax.potential import PotentialSpec
+from searcher.campaign.configured_potential import campaign_folder, potential_spec
 from searcher.campaign.provenance import provenance
 from searcher.campaign.resuming import read_origin, refuse_changes, resumed, versions
 from searcher.campaign.storage.candidate import PREPARATION, Candidate
 from searcher.campaign.storage.ledger import LEDGER, Ledger
 from searcher.campaign.storage.locking import DriverLock
-from searcher.campaign.storage.potential_versions import XML, add_version, current, version_folder
+from searcher.campaign.storage.potential_versions import add_version, current
 from searcher.campaign.workers.executor import Executor, InlineExecutor, LocalExecutor
 from searcher.campaign.workers.fingerprints import Fingerprints
 from searcher.config import CampaignConfig, ExecutionSection
@@ -57,33 +58,6 @@ class Campaign:
         self.ledger.close()
         if self.lock is not None:
             self.lock.release()
-
-
-def campaign_folder(config: CampaignConfig) -> Path:
-    return config.runs / config.name
-
-
-def potential_spec(config: CampaignConfig) -> tuple[PotentialSpec, str]:
-    """The configured potential and its hash; where a GAP's files are gone, the copy that the campaign made of them.
-
-    Raises
-    ------
-    EnvironmentProblem
-        If its files are missing or damaged.
-    """
-    section = config.potential
-    try:
-        if section.gap is not None:
-            spec = gap_spec(section.gap)
-            copy = version_folder(campaign_folder(config), 0) / XML
-            if not Path(spec.path).exists() and copy.is_file():
-                log.warning("`potential.gap` %s is gone; the campaign's own copy %s is used", spec.path, copy)
-                spec = gap_spec(copy)
-        else:
-            spec = PotentialSpec("calculator", import_path=section.import_path or "", arguments=section.arguments)
-        return spec, potential_hash(spec)
-    except PotentialError as error:
-        raise EnvironmentProblem(str(error)) from None
 
 
 def open_campaign(

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from relax.overlaps import frozen_indices
 from relax.potential import PotentialSpec
-from relax.relaxation import RelaxationSettings, RelaxationSettingsError
+from relax.relaxation_settings import RelaxationSettings, RelaxationSettingsError
 from relax.worker import plain_arrays, relax_task
 from searcher.campaign.workers.executor import Executor, Outcome
 from searcher.errors import InputError

@@ -10,10 +10,10 @@ from ase.build import fcc111
 from ase.constraints import FixAtoms
 from relax_structures import distorted_slab, payload, rutile
 
-from relax.optimisers import OPTIMISERS
 from relax.potential import PotentialSpec, build_calculator
 from relax.references import bulk_reference
-from relax.relaxation import RelaxationSettings, relax
+from relax.relaxation import relax
+from relax.relaxation_settings import OPTIMISERS, RelaxationSettings
 from relax.worker import relax_task
 
 EMT = PotentialSpec("calculator", import_path="ase.calculators.emt:EMT")

@@ -9,7 +9,8 @@ from relax_structures import rutile
 
 from relax.checks import CheckLimits
 from relax.dynamics import DynamicsSettings, DynamicsSettingsError, shake
-from relax.relaxation import RelaxationSettings, relax
+from relax.relaxation import relax
+from relax.relaxation_settings import RelaxationSettings
 from relax.stopping import LEAVING_WINDOW
 from relax.vibrations import einstein_energies, free_energies
 from relax.worker import dynamics_task, vibrations_task

@@ -24,7 +24,8 @@ from relax_structures import distorted_slab, payload, rutile
 from relax.analytic import AnalyticRuO
 from relax.checks import CheckLimits
 from relax.potential import CountingCalculator, PotentialError, gap_spec, potential_hash, sparse_files
-from relax.relaxation import RelaxationSettings, relax
+from relax.relaxation import relax
+from relax.relaxation_settings import RelaxationSettings
 from relax.watching import POTENTIAL_FAILED
 from relax.worker import evaluate_task, relax_task
 from searcher.campaign.workers.executor import LocalExecutor
@@ -124,6 +125,18 @@ def test_what_the_gap_would_lie_about_or_hang_on_never_reaches_it(worker: Any, r
     answer = worker(relax_task, payload(atoms, GAP))
     assert (answer["reason"], answer["force_calls"], answer["converged"]) == (reason, 0, False)
     assert np.isnan(answer["energy"])
+
+
+@pytest.mark.fault(17, "a GAP's files changed under a worker", "hashed anew before its next task")
+def test_a_worker_notices_that_a_gap_was_changed(worker: Any, tmp_path: Path) -> None:
+    gap = copied_gap(tmp_path)
+    task = payload(rutile(), {**GAP, "path": str(gap)})
+    first, again = worker(relax_task, task), worker(relax_task, task)
+    assert first["potential_hash"] == again["potential_hash"] == potential_hash(gap_spec("ruo2"))
+    gap.write_text(gap.read_text().replace('value="-1.9479703903198242"', 'value="-1.9579703903198242"'))
+    changed = worker(relax_task, task)
+    assert changed["potential_hash"] == potential_hash(gap_spec(str(gap))) != first["potential_hash"]
+    assert changed["energy"] == pytest.approx(first["energy"] - 0.01 * 4, abs=1e-6)  # four oxygen atoms
 
 
 def test_a_good_structure_beside_garbage_is_evaluated(worker: Any) -> None:

@@ -9,7 +9,8 @@ from relax_structures import distorted_slab
 
 from relax.overlaps import push_apart
 from relax.potential import CountingCalculator
-from relax.relaxation import RelaxationSettings, RelaxationSettingsError, relax
+from relax.relaxation import relax
+from relax.relaxation_settings import RelaxationSettings, RelaxationSettingsError
 from relax.stopping import EXPLODING, LEAVING_WINDOW
 from relax.watching import MAX_CALLS
 

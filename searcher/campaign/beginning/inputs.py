@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from relax.potential import gap_spec
-from searcher.campaign.campaign import potential_spec
+from searcher.campaign.configured_potential import potential_spec
 from searcher.campaign.storage.warm_start import RECORD, STRUCTURES, WEIGHTS
 from searcher.config import CampaignConfig
 from searcher.errors import InputError

@@ -15,7 +15,7 @@ from ase import Atoms
 
 from generators.moves import BOND_REACH
 from relax.potential import PotentialSpec, potential_hash
-from relax.worker import relaxation_settings
+from relax.relaxation_settings import relaxation_settings
 from searcher.campaign.hopping.hops import HopFolder, hop_counts, read_hops
 from searcher.campaign.hopping.markov_chains import OXYGEN, Walk
 from searcher.campaign.hopping.settings import BasinHoppingSettings

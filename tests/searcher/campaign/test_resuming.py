@@ -158,6 +158,7 @@ def test_a_potential_changed_while_the_campaign_runs_ends_it(tmp_path, monkeypat
     from relax import worker
 
     monkeypatch.setattr(worker, "potential_hash", lambda spec: "0123456789abcdef")
+    monkeypatch.setattr(worker, "_built", {})  # as in a process of its own
     with pytest.raises(EnvironmentProblem, match="changed while it ran"):
         run(tiny(tmp_path))
 
