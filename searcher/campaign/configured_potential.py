@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from relax.potential import PotentialError, PotentialSpec, gap_spec, potential_hash
-from searcher.campaign.storage.potential_versions import XML, version_folder
+from searcher.campaign.storage.places import XML, version_folder
 from searcher.config import CampaignConfig
 from searcher.errors import EnvironmentProblem
 

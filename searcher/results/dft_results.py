@@ -20,7 +20,8 @@ from searcher.errors import InputError
 from searcher.results.dft_inputs import JOBS
 from searcher.results.terminations import chosen_delta_mu_o
 from searcher.scoring.thermodynamics import Line, gamma_one_sided, gamma_symmetric
-from searcher.structures.files import FAULTS, read_structures
+from searcher.structures.files import read_structures
+from searcher.structures.readers import FAULTS
 
 FACT = "dft"
 MEV = 1000.0

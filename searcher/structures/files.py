@@ -1,17 +1,13 @@
 """Structure files from users: known formats only, of bounded size, every fault named."""
 
 import lzma
-import sqlite3
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from io import StringIO
 from pathlib import Path
 
-import ase.db
-import ase.io
 import numpy as np
 from ase import Atoms
-from ase.io.formats import UnknownFileTypeError
 
 from relax.plain_xml import trap_in
 from searcher.errors import InputError
@@ -37,27 +33,7 @@ FORMATS = {
 }
 """ASE's name of a format by the pattern of a file's name in small letters. ASE's own guess is not asked: it would also
 take a Python script for a structure, and run it."""
-DATABASES = ("db", "json")
 LARGEST_FILE = 200_000_000  # bytes
-
-
-FAULTS = (
-    OSError,
-    ValueError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    TypeError,
-    RuntimeError,
-    ImportError,
-    EOFError,
-    StopIteration,
-    lzma.LZMAError,
-    sqlite3.Error,
-    ase.io.ParseError,
-    UnknownFileTypeError,
-)
-"""What readers raise on damaged files."""
 
 
 def format_of(path: Path) -> str:
@@ -97,39 +73,18 @@ def read_structures(path: Path) -> list[Atoms]:
     trap = trap_in(path.read_bytes()) if file_format == "vasp-xml" and path.suffix != ".xz" else None
     if trap is not None:
         raise InputError(f"structure file `{path}` {trap}")
+    from searcher.structures.readers import UnreadableFile, read_as  # ASE's readers take a second to load
+
     try:
-        source = StringIO(_decompressed(path)) if path.suffix == ".xz" else str(path)
-        is_database = file_format in DATABASES
-        read = _of_database(path, file_format) if is_database else ase.io.read(source, index=":", format=file_format)
-    except FAULTS as error:
+        structures = read_as(path, file_format, LARGEST_FILE)
+    except UnreadableFile as error:
         raise InputError(f"structure file `{path}` cannot be read as {file_format}: {error}") from None
-    structures = [read] if isinstance(read, Atoms) else list(read)
     if not structures:
         raise InputError(f"structure file `{path}` holds no structure")
     for number, atoms in enumerate(structures):
         if not len(atoms) or not np.isfinite(atoms.positions).all():
             raise InputError(f"structure file `{path}`, structure {number}: no atoms, or positions that are no numbers")
     return structures
-
-
-def _decompressed(path: Path) -> str:
-    """A few kilobytes of ``.xz`` can stand for gigabytes."""
-    reader = lzma.LZMADecompressor()
-    content = reader.decompress(path.read_bytes(), max_length=LARGEST_FILE)
-    if not reader.eof:
-        raise ValueError(f"it is cut short, or unpacks to more than {LARGEST_FILE} bytes")
-    return content.decode()
-
-
-def _of_database(path: Path, kind: str) -> list[Atoms]:
-    """Rows of an ASE database with their key–value pairs in `info`, which ASE's reader leaves out."""
-    found = []
-    with ase.db.connect(path, type=kind, use_lock_file=False) as database:
-        for row in database.select():
-            atoms = row.toatoms()
-            atoms.info |= row.key_value_pairs
-            found.append(atoms)
-    return found
 
 
 def read_named(paths: Sequence[Path]) -> list[tuple[str, Atoms]]:
@@ -145,6 +100,8 @@ def read_named(paths: Sequence[Path]) -> list[tuple[str, Atoms]]:
 
 def write_compressed(path: Path, structures: Sequence[Atoms]) -> None:
     """Write structures as ``.extxyz.xz``, the same bytes for the same structures."""
+    import ase.io  # its writers take a second to load
+
     text = StringIO()
     ase.io.write(text, list(structures), format="extxyz")
     with replacing(path) as draft:

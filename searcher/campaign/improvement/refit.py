@@ -24,7 +24,7 @@ from relax.potential_figures import PotentialFigures
 from relax.surface_figures import Labeller, SurfaceFigures, read_surface_figures, write_surface_figures
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.problem import SurfaceProblem
-from searcher.campaign.storage.potential_versions import FOLDER
+from searcher.campaign.storage.places import POTENTIALS
 from searcher.config import ImproveSection
 from searcher.errors import EnvironmentProblem, InputError
 from searcher.files import replacing
@@ -160,7 +160,7 @@ def kept_labeller_figures(campaign: Campaign, section: ImproveSection) -> Surfac
 
 
 def _labeller_file(campaign: Campaign) -> Path:
-    return campaign.folder / FOLDER / LABELLER_FILE
+    return campaign.folder / POTENTIALS / LABELLER_FILE
 
 
 def labeller_figures(campaign: Campaign, problem: SurfaceProblem, section: ImproveSection) -> SurfaceFigures:

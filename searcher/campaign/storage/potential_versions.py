@@ -12,11 +12,10 @@ from typing import Any
 
 from relax.potential import PotentialError, PotentialSpec, potential_hash, sparse_files
 from searcher.campaign.storage.ledger import Ledger
+from searcher.campaign.storage.places import XML, version_folder
 from searcher.errors import EnvironmentProblem
 from searcher.files import replacing, write_text
 
-FOLDER = "potentials"
-XML = "gap.xml"
 DESCRIPTION = "potential.json"
 
 
@@ -134,11 +133,6 @@ def require_unchanged(version: PotentialVersion) -> None:
             f"version {version.number} of the potential, `{where}`, hashes to {found} and not to {version.hash}: it "
             "was changed behind the campaign's back"
         )
-
-
-def version_folder(folder: Path, number: int) -> Path:
-    """``potentials/000`` for version 0 and so on."""
-    return folder / FOLDER / f"{number:03d}"
 
 
 def _spec(place: Path, kept: Mapping[str, Any]) -> PotentialSpec:

@@ -7,7 +7,7 @@ from typing import Any
 
 from searcher.campaign.storage.iterations import finished_iterations
 from searcher.campaign.storage.ledger import Ledger
-from searcher.campaign.storage.potential_versions import FOLDER
+from searcher.campaign.storage.places import POTENTIALS
 from searcher.campaign.storage.verification import RETENTION
 from searcher.config import KeepSection
 from searcher.errors import StorageError
@@ -64,7 +64,7 @@ def disk_use(folder: Path) -> dict[str, Any]:
             continue
         stem = path.name.partition("-")[0].partition(".")[0]
         kind = KINDS.get(stem, "other") if path.name != "campaign.yaml" else "other"
-        sizes["potentials" if (folder / FOLDER) in path.parents else kind] += size
+        sizes["potentials" if (folder / POTENTIALS) in path.parents else kind] += size
     return {**sizes, "total": sum(sizes.values()), "free": shutil.disk_usage(folder).free}
 
 
