@@ -66,6 +66,7 @@ LENGTHS = (
 )
 DIMENSIONLESS = (
     "budget.earned",
+    "prerelaxation.growth",
     "material.u",
     "grid.min_r2",
     "training.largest_weight",

@@ -45,6 +45,10 @@ class RelaxationResult:
         In Å; the last frame is not repeated here.
     path_energies : numpy.ndarray, shape (n_snapshots,)
         In eV.
+    forces : numpy.ndarray, shape (n_atoms, 3)
+        In eV/Å, of the last frame; NaN if no force call was made or believed.
+    path_forces : numpy.ndarray, shape (n_snapshots, n_atoms, 3)
+        In eV/Å.
     path_calls : numpy.ndarray, shape (n_snapshots,)
         Force calls made when the snapshot was taken, itself included.
     """
@@ -59,6 +63,8 @@ class RelaxationResult:
     path_positions: np.ndarray
     path_energies: np.ndarray
     path_calls: np.ndarray
+    forces: np.ndarray
+    path_forces: np.ndarray
 
 
 def relax(
@@ -150,7 +156,7 @@ def _step(atoms: Atoms, free: np.ndarray, watch: Watch, settings: RelaxationSett
 
 def _result(atoms: Atoms, watch: Watch, reason: str) -> RelaxationResult:
     """The record of what was reached, with the last positions whose energy is known."""
-    path = [frame for frame in watch.path if frame[2] != watch.calls]
+    path = [frame for frame in watch.path if frame[3] != watch.calls]
     return RelaxationResult(
         numbers=atoms.numbers.copy(),
         positions=atoms.positions.copy() if watch.positions is None else watch.positions,
@@ -159,7 +165,9 @@ def _result(atoms: Atoms, watch: Watch, reason: str) -> RelaxationResult:
         force_calls=watch.calls,
         converged=reason == CONVERGED,
         reason=None if reason == CONVERGED else reason,
-        path_positions=np.array([p for p, _, _ in path]).reshape(len(path), len(atoms), 3),
-        path_energies=np.array([e for _, e, _ in path], dtype=float),
-        path_calls=np.array([c for _, _, c in path], dtype=int),
+        path_positions=np.array([p for p, _, _, _ in path]).reshape(len(path), len(atoms), 3),
+        path_energies=np.array([e for _, _, e, _ in path], dtype=float),
+        path_calls=np.array([c for _, _, _, c in path], dtype=int),
+        forces=np.full((len(atoms), 3), np.nan) if watch.forces is None else watch.forces,
+        path_forces=np.array([f for _, f, _, _ in path]).reshape(len(path), len(atoms), 3),
     )

@@ -65,7 +65,10 @@ class Watch(Calculator):
         self.energy = self.max_force = np.nan
         self.positions: np.ndarray | None = None
         """(n_atoms, 3) in Å, of the last call that was believed"""
-        self.path: list[tuple[np.ndarray, float, int]] = []
+        self.forces: np.ndarray | None = None
+        """(n_atoms, 3) in eV/Å, of the same"""
+        self.path: list[tuple[np.ndarray, np.ndarray, float, int]] = []
+        """Positions, forces, energy and number of the call, of the frames that are kept"""
 
     @property
     def calls(self) -> int:
@@ -109,8 +112,8 @@ class Watch(Calculator):
             raise RelaxationEnds(CONVERGED)
 
     def _record(self, positions: np.ndarray, energy: float, forces: np.ndarray) -> None:
-        self.energy = energy
+        self.energy, self.forces = energy, forces
         self.max_force = float(np.max(np.linalg.norm(forces[self._free], axis=1), initial=0.0))
         self.positions = positions.copy()
-        if self.calls in self._wanted and (not self.path or self.path[-1][2] != self.calls):
-            self.path.append((self.positions, energy, self.calls))
+        if self.calls in self._wanted and (not self.path or self.path[-1][3] != self.calls):
+            self.path.append((self.positions, forces, energy, self.calls))

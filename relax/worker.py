@@ -27,7 +27,9 @@ from relax.relaxation_settings import relaxation_settings
 from relax.vibrations import einstein_energies
 
 _built: dict[tuple[object, ...], tuple[CountingCalculator, str]] = {}
-"""This process's potential and its hash, by what tells its files from others; a change of potential replaces it."""
+"""This process's potentials and their hashes, by what tells their files from others; the oldest gives way."""
+KEPT_POTENTIALS = 2
+"""A campaign's and the one that its proposals are relaxed by first"""
 
 
 def relax_task(payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,7 +211,8 @@ def _potential(payload: Mapping[str, Any]) -> tuple[PotentialSpec, CountingCalcu
     stamp = file_stamp(spec)
     if stamp not in _built:
         digest = potential_hash(spec)
-        _built.clear()
+        while len(_built) >= KEPT_POTENTIALS:
+            _built.pop(next(iter(_built)))
         _built[stamp] = build_calculator(spec), digest
     return spec, *_built[stamp]
 

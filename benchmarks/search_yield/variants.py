@@ -118,6 +118,8 @@ IDEAS: dict[str, dict[str, Any]] = {
     "gan-missing": {"conditioning": {"asked": "missing"}},
     "gan-validity": {"training": {"settings": _with_term("validity", 1.0)}},
     "gan-predictor": {"training": {"settings": _with_term("predictor", 0.5)}},
+    "gan-prerelaxed": {"prerelaxation": {"on": True}},
+    "moves-prerelaxed": _alone(_moves(1.0)) | {"prerelaxation": {"on": True}},
     "moves-relocating": _alone(_moves(1.0, moves={**NOTHING, "relocation_probability": 0.6})),
     "moves-uncrossed": _alone(_moves(1.0, moves={"crossover_probability": 0.0})),
     **{f"only-{kind}": _alone(_moves(1.0, moves={**NOTHING, **only})) for kind, only in KINDS.items()},

@@ -96,6 +96,8 @@ def record_relaxation(
     ledger = campaign.ledger
     updated = replace(candidate, force_calls=int(result["force_calls"]), fmax=_finite(result["max_force"]))
     before = ledger.structure(str(candidate.proposed))
+    if campaign.config.prerelaxation.on:
+        ledger.add_frames(candidate.id, campaign.potential_hash, _frames(result))
     if result["reason"] is not None or not result["converged"]:
         updated = replace(updated, verdict=Verdict.REJECTED, reason=result["reason"] or "not_converged")
         ledger.update_candidate(updated)
@@ -130,6 +132,18 @@ def _path(campaign: Campaign, template: Atoms, result: dict[str, Any]) -> list[t
         atoms.positions = np.asarray(positions)
         steps.append((int(call), campaign.ledger.put_structure(atoms), float(energy) - float(result["energy"])))
     return steps
+
+
+def _frames(result: dict[str, Any]) -> list[tuple[int, float, np.ndarray, np.ndarray]]:
+    """All answers that were kept, the last one among them: call, energy, positions, forces."""
+    path = zip(
+        result["path_calls"], result["path_energies"], result["path_positions"], result["path_forces"], strict=True
+    )
+    frames = [(int(call), float(energy), positions, forces) for call, energy, positions, forces in path]
+    if np.isfinite(result["energy"]):
+        last = int(result["force_calls"])
+        frames.append((last, float(result["energy"]), np.asarray(result["positions"]), np.asarray(result["forces"])))
+    return frames
 
 
 def _finite(value: float | None) -> float | None:

@@ -15,6 +15,7 @@ from searcher.campaign.arms.waves import outcomes_before, outcomes_of_wave, wave
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.early_stopping import EARLY_REASONS, StopPlan, plan_stops
 from searcher.campaign.judging import judge
+from searcher.campaign.prerelaxation.fitting import surrogate_potential
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.progress import counting
 from searcher.campaign.relaxing import relax_candidates
@@ -60,9 +61,10 @@ def search(
     with counting(console, "relaxing", sum(plan.relaxations for plan in plans.values())) as advance:
         advance(sum(c.finished or c.passed > Gate.SELECTED for c in before))
         knowledge = _knowledge(campaign, problem, snapshot, plans)
+        surrogate = surrogate_potential(campaign, iteration, console)
         for number in count():
             stop_if_asked(campaign.stop)
-            chosen = wave(campaign, problem, iteration, number, sources, knowledge, plans)
+            chosen = wave(campaign, problem, iteration, number, sources, knowledge, plans, surrogate)
             if not chosen:
                 break
             waiting = [c for c in chosen if not c.finished and c.passed == Gate.SELECTED]

@@ -13,6 +13,7 @@ from searcher.config.base import Settings
 from searcher.config.execution import BudgetSection, ExecutionSection, KeepSection, TrackingSection
 from searcher.config.generator import ConditioningSection, GridSection, NetworkSection, TrainingSection
 from searcher.config.improvement import ImproveSection
+from searcher.config.prerelaxation import PrerelaxationSection
 from searcher.config.problem import AcceptanceSection, MaterialSection, PotentialSection, SurfaceSection
 
 
@@ -48,6 +49,7 @@ class CampaignConfig(Settings):
     seeds: tuple[Path, ...] = Field(default=(), description="structure files added to the seeds")
     withheld: Path | None = Field(default=None, description="structures whose finding again is counted in the report")
     execution: ExecutionSection = ExecutionSection()
+    prerelaxation: PrerelaxationSection = PrerelaxationSection()
     improve: ImproveSection = ImproveSection()
     tracking: TrackingSection = TrackingSection()
     keep: KeepSection = KeepSection()

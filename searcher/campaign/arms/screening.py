@@ -67,6 +67,7 @@ def select(
     surrogate: HeightSurrogate | None = None,
     served: Mapping[int, int] | None = None,
     newness: Newness | None = None,
+    promised: Mapping[str, Guess] | None = None,
 ) -> list[Candidate]:
     """Choose what is relaxed; everything else ends with the reason why it is not.
 
@@ -83,12 +84,14 @@ def select(
         How many of each oxygen count had their turn before.
     newness : Newness, optional
         Taught by past relaxations; selected candidates keep the κ that it is asked about.
+    promised : mapping of str to Guess, optional
+        By id what is expected of candidates, where it is told better than by `surrogate`.
     """
     decided = {c.id: c for c in candidates}
     remaining = [c for c in candidates if not c.finished]
     structures = {c.id: campaign.ledger.structure(str(c.proposed)) for c in remaining}
     guesses: dict[str, Guess] = {}
-    if remaining and (settings.known_basins or surrogate is not None):
+    if remaining and (settings.known_basins or surrogate is not None or promised is not None):
         free = campaign.fingerprints.of_free(structures, problem.template.n_frozen)
         for candidate in remaining:
             if candidate.id not in free:
@@ -98,7 +101,9 @@ def select(
         if settings.known_basins:
             nearest = nearest_known(known, free, settings.reach * kappa_min)
             remaining = _outside_known_basins(remaining, free, excess, nearest, kappa_min, decided)
-        if surrogate is not None:
+        if promised is not None:
+            guesses = {c.id: promised[c.id] for c in remaining}
+        elif surrogate is not None:
             described = {c.id: free[c.id] for c in remaining}
             guesses = guess_heights(surrogate, problem, described, excess, _chances(newness, remaining))
     counts = {c.id: oxygen_count(structures[c.id]) for c in remaining}

@@ -6,13 +6,16 @@ where a campaign was interrupted.
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
+from relax.potential import PotentialSpec
 from searcher.campaign.arms.knowledge import Knowledge, Outcome, led_to_something_new
 from searcher.campaign.arms.proposing import draw_proposals
 from searcher.campaign.arms.screening import oxygen_count, record_proposals, select
 from searcher.campaign.arms.shares import ArmPlan
 from searcher.campaign.arms.source import Source
 from searcher.campaign.campaign import Campaign
+from searcher.campaign.prerelaxation.relaxing import prerelaxed
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.storage.candidate import Candidate, Gate
 from searcher.config import ArmSection
@@ -29,6 +32,7 @@ def wave(
     sources: Mapping[str, Source],
     knowledge: Mapping[str, Knowledge],
     plans: Mapping[str, ArmPlan],
+    surrogate: PotentialSpec | None = None,
 ) -> list[Candidate]:
     """The candidates that a wave relaxes, finished or not; none when no arm has calls left, or anything worth them.
 
@@ -36,13 +40,17 @@ def wave(
     ----------
     sources, knowledge, plans : mapping
         By arm: what it proposes from, what it knows when the wave begins, and what it gets.
+    surrogate : PotentialSpec, optional
+        What proposals are relaxed in first; not those of control arms, which do without what others learned.
     """
     ledger = campaign.ledger
     if _recorded(campaign, iteration, number) is None:
         proposed, chosen = [], {}
         for arm in campaign.config.arms:
             if arm.name in sources:
-                candidates = _proposals(campaign, problem, knowledge[arm.name], arm, sources[arm.name], plans[arm.name])
+                known, source, plan = knowledge[arm.name], sources[arm.name], plans[arm.name]
+                first = surrogate if arm.feeds_training else None
+                candidates = _proposals(campaign, problem, known, arm, source, plan, first)
                 proposed += candidates
                 chosen[arm.name] = {c.id: c.kappa for c in candidates if c.passed == Gate.SELECTED}
         with ledger.transaction():
@@ -86,7 +94,13 @@ def _by_id(chosen: Mapping[str, Mapping[str, float | None]]) -> dict[str, float 
 
 
 def _proposals(
-    campaign: Campaign, problem: SurfaceProblem, known: Knowledge, arm: ArmSection, source: Source, plan: ArmPlan
+    campaign: Campaign,
+    problem: SurfaceProblem,
+    known: Knowledge,
+    arm: ArmSection,
+    source: Source,
+    plan: ArmPlan,
+    surrogate: PotentialSpec | None,
 ) -> list[Candidate]:
     """An arm's proposals for one wave, what is worth force calls selected, everything else finished."""
     iteration = known.snapshot.iteration
@@ -104,10 +118,21 @@ def _proposals(
         candidates = record_proposals(campaign, problem, iteration, arm.name, drawn, n_before)
     served = Counter(oxygen_count(campaign.ledger.structure(str(c.proposed))) for c in relaxed)
     kappa_min = campaign.config.acceptance.kappa_min
-    return select(
-        campaign, problem, candidates, known.basins, n_wanted, arm.screening, kappa_min, known.surrogate, served,
-        known.newness if arm.screening.newness else None,
+    if surrogate is None:
+        return select(
+            campaign, problem, candidates, known.basins, n_wanted, arm.screening, kappa_min, known.surrogate, served,
+            known.newness if arm.screening.newness else None,
+        )  # fmt: skip
+    shortlisted = select(
+        campaign, problem, candidates, known.basins, n_wanted * campaign.config.prerelaxation.candidates,
+        arm.screening, kappa_min, known.surrogate, served,
     )  # fmt: skip
+    waiting = [replace(c, passed=Gate.VALID) for c in shortlisted if c.passed == Gate.SELECTED]
+    led, promised = prerelaxed(campaign, problem, surrogate, waiting, known.snapshot.lines)
+    screening = arm.screening.model_copy(update={"reach": 1.0, "known_basins": True})
+    chosen = select(campaign, problem, led, known.basins, n_wanted, screening, kappa_min, None, served, None, promised)
+    decided = {c.id: c for c in chosen}
+    return [decided.get(c.id, c) for c in shortlisted]
 
 
 def _affordable(campaign: Campaign, relaxed: list[Candidate], plan: ArmPlan) -> int:

@@ -25,7 +25,9 @@ from searcher.campaign.storage.ledger_tables import (
     MISSING_STRUCTURES,
     candidate_of,
     candidate_row,
+    decode_frame,
     decode_slab,
+    encode_frame,
     encode_slab,
 )
 from searcher.campaign.storage.locking import DriverLock
@@ -176,6 +178,12 @@ class Ledger:
         """A complaint for every slab that is missing or whose content does not match its checksum."""
         rows = self._connection.execute("SELECT key, data FROM structure ORDER BY key")
         bad = [DAMAGED.format(key[:12], self.path) for key, data in rows if hashlib.sha256(data).hexdigest() != key]
+        frames = self._connection.execute("SELECT candidate, call, data, checksum FROM frame ORDER BY candidate, call")
+        bad += [
+            DAMAGED.format(f"{candidate}@{call}", self.path)
+            for candidate, call, data, checksum in frames
+            if hashlib.sha256(data).hexdigest() != checksum
+        ]
         missing = self._connection.execute(MISSING_STRUCTURES)
         return bad + [MISSING.format(key[:12], self.path) for (key,) in missing]
 
@@ -302,6 +310,35 @@ class Ledger:
         return self._connection.execute(
             "SELECT call, structure, energy FROM snapshot WHERE candidate = ? ORDER BY call", (candidate,)
         ).fetchall()
+
+    def add_frames(
+        self, candidate: str, potential: str, frames: Iterable[tuple[int, float, np.ndarray, np.ndarray]]
+    ) -> None:
+        """What force calls answered along a relaxation: (force call, energy in eV, positions in Å, forces in eV/Å)."""
+        rows = []
+        for call, energy, positions, forces in frames:
+            data = encode_frame(positions, forces)
+            rows.append((candidate, call, potential, energy, data, hashlib.sha256(data).hexdigest()))
+        self._connection.executemany("INSERT INTO frame VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def frames(self, potential: str) -> list[tuple[str, int, float, np.ndarray, np.ndarray]]:
+        """(candidate, force call, energy, positions, forces) of all answers of a potential that were kept, in order.
+
+        Raises
+        ------
+        StorageError
+            If one does not match its checksum.
+        """
+        found = []
+        rows = self._connection.execute(
+            "SELECT candidate, call, energy, data, checksum FROM frame WHERE potential = ? ORDER BY candidate, call",
+            (potential,),
+        )
+        for candidate, call, energy, data, checksum in rows:
+            if hashlib.sha256(data).hexdigest() != checksum:
+                raise StorageError(DAMAGED.format(f"{candidate}@{call}", self.path))
+            found.append((candidate, call, energy, *decode_frame(data)))
+        return found
 
     # counts and metrics
 

@@ -10,10 +10,16 @@ from ase import Atoms
 
 from searcher.campaign.storage.candidate import Candidate, Gate, slab
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 POTENTIAL = """
 CREATE TABLE potential (
     version INTEGER PRIMARY KEY, hash TEXT NOT NULL, since INTEGER NOT NULL, spec TEXT NOT NULL, record TEXT NOT NULL
+)
+"""
+FRAME = """
+CREATE TABLE frame (
+    candidate TEXT NOT NULL REFERENCES candidate(id), call INTEGER NOT NULL, potential TEXT NOT NULL,
+    energy REAL NOT NULL, data BLOB NOT NULL, checksum TEXT NOT NULL, PRIMARY KEY (candidate, call)
 )
 """
 SCHEMA = f"""
@@ -45,8 +51,9 @@ CREATE TABLE metric (
     PRIMARY KEY (iteration, name, step)
 );
 {POTENTIAL};
+{FRAME};
 """
-MIGRATIONS: dict[int, tuple[str, ...]] = {1: (POTENTIAL,)}
+MIGRATIONS: dict[int, tuple[str, ...]] = {1: (POTENTIAL,), 2: (FRAME,)}
 """Statements that lead from a schema version to the next one."""
 
 MISSING_STRUCTURES = """
@@ -76,6 +83,16 @@ def decode_slab(data: bytes) -> Atoms:
     cell = np.frombuffer(data, "<f8", 9, 28 * n_atoms).reshape(3, 3)
     tags = np.frombuffer(data, "<i4", n_atoms, 28 * n_atoms + CELL_BYTES)
     return slab(numbers.copy(), positions.copy(), cell.copy(), int(np.count_nonzero(tags == 0)))
+
+
+def encode_frame(positions: np.ndarray, forces: np.ndarray) -> bytes:
+    return np.asarray(positions, dtype="<f8").tobytes() + np.asarray(forces, dtype="<f8").tobytes()
+
+
+def decode_frame(data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Positions in Å and forces in eV/Å, each (n_atoms, 3)."""
+    positions, forces = np.frombuffer(data, "<f8").reshape(2, -1, 3)
+    return positions.copy(), forces.copy()
 
 
 def candidate_row(candidate: Candidate) -> tuple[Any, ...]:

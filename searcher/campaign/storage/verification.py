@@ -33,6 +33,11 @@ def damage(folder: Path, ledger: Ledger) -> list[str]:
                 found.append(f"iteration {iteration}, {name}: `{path}` does not match its checksum")
             else:
                 found += [f"iteration {iteration}, {name}: {text}" for text in _damaged_record(path)]
+        for file, checksum in detail.get("files", {}).items():
+            if not (folder / file).is_file():
+                found.append(f"iteration {iteration}, {name}: `{folder / file}` is missing")
+            elif file_hash(folder / file) != checksum:
+                found.append(f"iteration {iteration}, {name}: `{folder / file}` does not match its checksum")
     return found
 
 
