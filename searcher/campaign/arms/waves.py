@@ -20,6 +20,9 @@ from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.storage.candidate import Candidate, Gate
 from searcher.config import ArmSection
 
+AFTER_PRERELAXATION = {"reach": 1.0, "known_basins": True, "composition_quota": False, "explored": 0.1}
+"""How minima of a surrogate are screened: they are where they will stay, and their heights are told well enough to
+compare different compositions."""
 WAVE = "wave:"
 """Begins the names of the stages that hold waves, numbered from 0."""
 
@@ -129,7 +132,7 @@ def _proposals(
     )  # fmt: skip
     waiting = [replace(c, passed=Gate.VALID) for c in shortlisted if c.passed == Gate.SELECTED]
     led, promised = prerelaxed(campaign, problem, surrogate, waiting, known.snapshot.lines)
-    screening = arm.screening.model_copy(update={"reach": 1.0, "known_basins": True})
+    screening = arm.screening.model_copy(update=AFTER_PRERELAXATION)
     chosen = select(campaign, problem, led, known.basins, n_wanted, screening, kappa_min, None, served, None, promised)
     decided = {c.id: c for c in chosen}
     return [decided.get(c.id, c) for c in shortlisted]
