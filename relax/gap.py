@@ -72,14 +72,16 @@ class Gap(Calculator):
         calc_args: str = "",
     ) -> None:
         """Evaluate; with `calc_args` by quippy, which leaves in `extra_results` what they ask for."""
-        if calc_args and self._quippy is None:
-            self._quippy = self._new_quippy()
-        inner = self._quippy if calc_args else self._fast
-        assert inner is not None  # made just above
+        inner = self.by_quippy() if calc_args else self._fast
         inner.reset()
         inner.calculate(atoms, properties, system_changes, **({"calc_args": calc_args} if calc_args else {}))
         self.atoms, self.results = inner.atoms, inner.results
         self.extra_results = getattr(inner, "extra_results", {})
+
+    def by_quippy(self) -> Calculator:
+        """The same potential, evaluated by quippy alone."""
+        self._quippy = self._quippy or self._new_quippy()
+        return self._quippy
 
     def _new_quippy(self) -> Calculator:
         from quippy.potential import Potential  # loading it starts the Fortran library

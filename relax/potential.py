@@ -243,6 +243,11 @@ class CountingCalculator(Calculator):
         self.force_calls = 0
         self.evaluated_by: str = getattr(inner, "evaluated_by", type(inner).__name__)
 
+    def of_references(self) -> "CountingCalculator":
+        """What measures lattice and reference energies: of a GAP quippy, to whose last digits templates are made."""
+        by_quippy = getattr(self.inner, "by_quippy", None)
+        return self if by_quippy is None else CountingCalculator(by_quippy())
+
     def calculate(
         self,
         atoms: Atoms | None = None,

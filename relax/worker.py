@@ -193,7 +193,9 @@ def reference_task(payload: Mapping[str, Any]) -> dict[str, Any]:
         If the potential cannot be made or a relaxation does not converge.
     """
     _, calculator, digest = _potential(payload)
-    return asdict(measure_references(calculator, digest, _atoms(payload["bulk"]), payload["metal_structure"]))
+    bulk, metal_structure = _atoms(payload["bulk"]), payload["metal_structure"]
+    found = measure_references(calculator.of_references(), digest, bulk, metal_structure)
+    return asdict(found) | {"evaluated_by": calculator.evaluated_by}
 
 
 def plain_arrays(atoms: Atoms) -> dict[str, Any]:
