@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase.data import covalent_radii
+from matscipy.neighbours import neighbour_list
 
 OXYGEN = 8
 BOND_REACH = 2.5
@@ -55,18 +56,16 @@ def find_bonds(numbers: np.ndarray, positions: np.ndarray, lengths: np.ndarray, 
     reach : float
         In Å.
     """
-    radii = covalent_radii[numbers] + reach / 2
-    first, second = np.triu_indices(len(numbers), 1)
-    offsets = positions[second] - positions[first]  # (n_pairs, 3)
-    offsets[:, :2] -= lengths[:2] * np.round(offsets[:, :2] / lengths[:2])
-    reaches = radii[first] + radii[second]
-    counts = np.ceil(reaches.max(initial=0.0) / lengths[:2] - 0.5).astype(int)  # further images that may be bonded too
-    steps = np.meshgrid(*(np.arange(-n, n + 1) for n in counts), [0], indexing="ij")
-    shifts = np.stack(steps, axis=-1).reshape(-1, 3) * lengths
-    near = np.flatnonzero(abs(offsets[:, 2]) < reaches)
-    vectors = offsets[near, None] + shifts  # (n_near, n_images, 3)
-    pair, image = np.nonzero(np.einsum("pix,pix->pi", vectors, vectors) < reaches[near, None] ** 2)
-    return Bonds(first[near[pair]], second[near[pair]], vectors[pair, image])
+    first, second, vectors = neighbour_list(
+        "ijD",
+        cutoff=covalent_radii[numbers] + reach / 2,
+        positions=positions,
+        cell=np.diag(lengths),
+        pbc=(True, True, False),
+        numbers=numbers.astype(np.int32),
+    )
+    once = first < second
+    return Bonds(first[once], second[once], vectors[once])
 
 
 def stretch_matrix(bonds: Bonds, moving: np.ndarray, n_atoms: int) -> np.ndarray:

@@ -7,8 +7,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
-
-from relax.neighbours import near_pairs
+from matscipy.neighbours import neighbour_list
 
 CUTOFF = 4.5  # Å
 SWITCH_START = 3.0  # Å: from here the energy goes smoothly to zero at the cutoff
@@ -50,7 +49,13 @@ class AnalyticRuO(Calculator):
         unknown = sorted(set(numbers.tolist()) - {8, 44})
         if unknown:
             raise ValueError(f"AnalyticRuO knows Ru and O only, not atomic numbers {unknown}")
-        first, second, vectors, distances = near_pairs(self.atoms, CUTOFF)
+        first, second, vectors, distances = neighbour_list(
+            "ijDd",
+            positions=self.atoms.positions,
+            cell=self.atoms.cell.complete(),
+            pbc=self.atoms.pbc,
+            cutoff=CUTOFF,
+        )
         energies, slopes = np.zeros(len(distances)), np.zeros(len(distances))
         lighter, heavier = np.minimum(numbers[first], numbers[second]), np.maximum(numbers[first], numbers[second])
         for (one, two), curve in CURVES.items():

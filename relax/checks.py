@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
+from matscipy.neighbours import neighbour_list
 
-from relax.neighbours import near_pairs
 from relax.oxide import of_species
 
 NOT_FINITE: Final = "not_finite"
@@ -101,8 +101,8 @@ def _cell_fault(atoms: Atoms, limits: CheckLimits) -> str | None:
 def overlapping(atoms: Atoms, limits: CheckLimits) -> bool:
     """Whether any pair is nearer than its overlap distance."""
     overlap = of_species(limits.overlap, atoms.symbols.species())
-    reach = max([*overlap.values(), limits.overlap_otherwise])
-    first, second, _, distances = near_pairs(atoms, reach)
+    reach = max([*overlap.values(), limits.overlap_otherwise, 1.0])  # shorter ones make too many bins
+    first, second, distances = neighbour_list("ijd", atoms, reach)
     if not len(distances):
         return False
     lookup = np.full((119, 119), limits.overlap_otherwise)

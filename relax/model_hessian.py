@@ -9,8 +9,7 @@ from typing import Final
 import numpy as np
 from ase import Atoms
 from ase.units import Bohr, Hartree
-
-from relax.neighbours import near_pairs
+from matscipy.neighbours import neighbour_list
 
 STRETCH: Final = 0.45 * Hartree / Bohr**2
 """eV/Å², the published force constant at the reference distance."""
@@ -46,7 +45,7 @@ def stretch_hessian(atoms: Atoms, free: np.ndarray) -> np.ndarray:
     place = np.full(len(atoms), -1)
     place[free] = np.arange(n_free)
     rows = np.searchsorted((2, 10), atoms.numbers, side="left")  # 0 for H and He, 1 for the second row, 2 beyond
-    first, second, vectors, distances = near_pairs(atoms, REACH)
+    first, second, vectors, distances = neighbour_list("ijDd", atoms, REACH)
     kinds = rows[first], rows[second]
     constants = SOFTENING * STRETCH * np.exp(DECAY[kinds] * (REFERENCE[kinds] ** 2 - distances**2))
     units = vectors / np.maximum(distances, 1e-6)[:, None]

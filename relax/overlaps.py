@@ -6,8 +6,8 @@ import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms
 from ase.data import atomic_numbers
+from matscipy.neighbours import neighbour_list
 
-from relax.neighbours import near_pairs
 from relax.oxide import of_species
 
 
@@ -32,7 +32,7 @@ def push_apart(atoms: Atoms, distances: Mapping[str, float], sweeps: int = 60) -
         one, two = (atomic_numbers[symbol] for symbol in pair.split("-"))
         floors[one, two] = floors[two, one] = distance
     for _ in range(sweeps):
-        first, second, vectors, lengths = near_pairs(atoms, float(floors.max()))
+        first, second, vectors, lengths = neighbour_list("ijDd", atoms, float(floors.max()))
         missing = floors[atoms.numbers[first], atoms.numbers[second]] - lengths
         close = (missing > 1e-6) & free[first]
         if not np.any(close):

@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -164,8 +165,13 @@ def file_stamp(spec: PotentialSpec) -> tuple[object, ...]:
             found = path.stat()
         except OSError as error:
             raise PotentialError(f"`potential.gap` {path} cannot be read: {error.strerror}") from error
-        stamps.append((str(path), found.st_size, found.st_mtime_ns, found.st_ino))
+        stamps.append((str(path), *_stamp(found)))
     return tuple(stamps)
+
+
+def _stamp(found: os.stat_result) -> tuple[int, ...]:
+    """Of a file: a copy that keeps the old time has a new time of change."""
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def build_calculator(spec: PotentialSpec) -> "CountingCalculator":
@@ -292,12 +298,12 @@ def _root(spec: PotentialSpec) -> ElementTree.Element:
         raise PotentialError(f"`potential.gap` {xml} does not exist; give a GAP's XML file or one of {list(SHIPPED)}")
     if xml.stat().st_size > LARGEST_XML:
         raise PotentialError(f"`potential.gap` {xml} has {xml.stat().st_size} bytes, more than {LARGEST_XML}")
-    return _parsed(xml, (found := xml.stat()).st_size, found.st_mtime_ns, found.st_ino)
+    return _parsed(xml, _stamp(xml.stat()))
 
 
 @lru_cache(maxsize=4)
-def _parsed(xml: Path, size: int, modified: int, place: int) -> ElementTree.Element:
-    """The XML as it is at this size, time and place on disk: tasks ask for its elements again and again."""
+def _parsed(xml: Path, stamp: tuple[int, ...]) -> ElementTree.Element:
+    """The XML as it is with this size, time and place on disk: tasks ask for its elements again and again."""
     content = xml.read_bytes()
     trap = trap_in(content)
     if trap is not None:

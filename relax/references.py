@@ -18,7 +18,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 
 from relax.oxide import metal_crystal
-from relax.potential import PotentialError, PotentialSpec, build_calculator, potential_hash
+from relax.potential import CountingCalculator, PotentialError, PotentialSpec, build_calculator, potential_hash
 
 FORMATION_ENTHALPY_RUO2: Final = -3.141
 """eV per formula unit at 298 K, from −303.05 kJ/mol."""
@@ -131,7 +131,10 @@ def bulk_reference(
 def measure_references(
     calculator: Calculator, digest: str, bulk_atoms: Atoms, metal_lattice: str = "hcp"
 ) -> References:
-    """`bulk_reference` for a calculator that is already built."""
+    """`bulk_reference` for a calculator that is already built; of a GAP quippy measures, see `CountingCalculator`."""
+    evaluated_by = str(getattr(calculator, "evaluated_by", type(calculator).__name__))
+    if isinstance(calculator, CountingCalculator):
+        calculator = calculator.of_references()
     metal = bulk_atoms.get_chemical_symbols()[0]
     crystal = relaxed_crystal(bulk_atoms, calculator)
     oxygen = int(np.flatnonzero(crystal.get_chemical_symbols() == np.array("O"))[0])
@@ -148,7 +151,7 @@ def measure_references(
         energy_bulk=float(crystal.get_potential_energy()) / (len(crystal) / 3),
         energy_metal=float(element.get_potential_energy()) / len(element),
         energy_o2=float(molecule.get_potential_energy()),
-        evaluated_by=str(getattr(calculator, "evaluated_by", type(calculator).__name__)),
+        evaluated_by=evaluated_by,
     )
 
 

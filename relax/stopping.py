@@ -4,8 +4,8 @@ from typing import Final
 
 import numpy as np
 from ase import Atoms
+from matscipy.neighbours import neighbour_list
 
-from relax.neighbours import near_pairs
 from relax.overlaps import frozen_indices
 from relax.watching import StopCriterion
 
@@ -64,6 +64,5 @@ def forming_o2(bond: float = 1.6, calm_force: float = 2.0, patience: int = 3) ->
 
 
 def _has_pair(atoms: Atoms, bond: float) -> bool:
-    oxygen = atoms.numbers == OXYGEN
-    only = Atoms(atoms.numbers[oxygen], atoms.positions[oxygen], cell=atoms.cell, pbc=atoms.pbc)
-    return bool(len(near_pairs(only, bond)[0]))
+    first, second = neighbour_list("ij", atoms, bond)
+    return bool(np.any((atoms.numbers[first] == OXYGEN) & (atoms.numbers[second] == OXYGEN)))

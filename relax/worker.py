@@ -194,8 +194,7 @@ def reference_task(payload: Mapping[str, Any]) -> dict[str, Any]:
     """
     _, calculator, digest = _potential(payload)
     bulk, metal_structure = _atoms(payload["bulk"]), payload["metal_structure"]
-    found = measure_references(calculator.of_references(), digest, bulk, metal_structure)
-    return asdict(found) | {"evaluated_by": calculator.evaluated_by}
+    return asdict(measure_references(calculator, digest, bulk, metal_structure))
 
 
 def plain_arrays(atoms: Atoms) -> dict[str, Any]:

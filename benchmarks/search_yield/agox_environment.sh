@@ -4,4 +4,4 @@
 set -eu
 folder=$1
 "${PYTHON:-python3}" -m venv "$folder"
-"$folder/bin/pip" install --quiet "agox==3.11.1" "ase==3.27.0" "quippy-ase==0.10.3" "numpy==2.3.5"
+"$folder/bin/pip" install --quiet "agox==3.11.1" "ase==3.27.0" "quippy-ase==0.10.3" "numpy==2.3.5" "numba" "matscipy"

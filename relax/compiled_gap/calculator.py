@@ -17,7 +17,6 @@ from scipy.interpolate import CubicSpline
 from relax.compiled_gap import machine_code
 from relax.compiled_gap.parameters import GapParameters, NotCompilable, PairTerm, SoapTerm, gap_parameters
 from relax.compiled_gap.soap_basis import Describe, SoapBasis, soap_basis
-from relax.neighbours import image_shifts
 
 NEAREST_PAIR = 0.05
 """Å; pair energies are held below it"""
@@ -87,7 +86,7 @@ class CompiledGap(Calculator):
         positions = wrap_positions(self.atoms.positions, self.atoms.cell, self.atoms.pbc, eps=0.0)
         energies, forces, virial = machine_code.evaluate(
             positions,
-            image_shifts(self.atoms, self._r_cut),
+            _image_shifts(self.atoms, self._r_cut),
             species,
             self._r_cut,
             self._curves,
@@ -100,6 +99,17 @@ class CompiledGap(Calculator):
         self.results["free_energy"] = self.results["energy"]
         if self.atoms.cell.rank == 3:
             self.results["stress"] = full_3x3_to_voigt_6_stress(virial / self.atoms.get_volume())
+
+
+def _image_shifts(atoms: Atoms, reach: float) -> np.ndarray:
+    """Translations (n, 3) in Å to all images of the cell that may hold neighbours of atoms inside of it."""
+    counts = np.zeros(3, dtype=int)
+    for axis in np.flatnonzero(atoms.pbc):
+        normal = np.cross(atoms.cell[axis - 2], atoms.cell[axis - 1])
+        height = abs(atoms.cell[axis] @ normal) / np.linalg.norm(normal)
+        counts[axis] = int(np.ceil(reach / height))
+    steps = np.meshgrid(*(np.arange(-n, n + 1) for n in counts), indexing="ij")
+    return np.stack(steps, axis=-1).reshape(-1, 3) @ atoms.cell.array
 
 
 def _pair_curves(gap: GapParameters, numbers: Sequence[int]) -> tuple[float, float, np.ndarray, np.ndarray]:

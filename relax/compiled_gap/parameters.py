@@ -126,8 +126,18 @@ def gap_parameters(root: ElementTree.Element, folder: Path) -> GapParameters:
     Raises
     ------
     NotCompilable
-        If it has something besides `distance_2b` and `soap_turbo` terms and a pairwise core.
+        If it has something besides `distance_2b` and `soap_turbo` terms and a pairwise core, or they say less or other
+        than they are expected to.
     """
+    try:
+        return _gap_parameters(root, folder)
+    except NotCompilable:
+        raise
+    except (KeyError, ValueError, IndexError, OSError) as error:
+        raise NotCompilable(f"its files are not as expected: {error!r}") from error
+
+
+def _gap_parameters(root: ElementTree.Element, folder: Path) -> GapParameters:
     told = _only(root, "Potential").get("init_args", "")
     if not told.startswith(DEFAULT_POTENTIALS):
         raise NotCompilable(f"the XML's potential is {told!r}")
@@ -185,8 +195,8 @@ def _soap_term(term: ElementTree.Element, folder: Path) -> SoapTerm:
         int(zeta),
         float(said["rcut_hard"]),
         float(said["rcut_soft"]),
-        float(said["atom_sigma_r"].split()[0]),
-        float(said["atom_sigma_r_scaling"].split()[0]),
+        _of_all(said, "atom_sigma_r"),
+        _of_all(said, "atom_sigma_r_scaling"),
         float(term.get("signal_variance") or 0),
         _sparse_points(term, folder),
         _weights(term),
@@ -222,6 +232,14 @@ def _settings(term: ElementTree.Element) -> dict[str, str]:
     return {
         key: (listed or single).strip() for key, listed, single in re.findall(r"(\w+)=(?:\{+([^}]*)\}+|(\S+))", text)
     }
+
+
+def _of_all(said: Mapping[str, str], name: str) -> float:
+    """A setting that is told for each element and has one value."""
+    values = {float(word) for word in said[name].split()}
+    if len(values) != 1:
+        raise NotCompilable(f"its soap_turbo term has several values of {name}")
+    return values.pop()
 
 
 def _weights(term: ElementTree.Element) -> np.ndarray:

@@ -1,6 +1,5 @@
 """A campaign's folder, ledger and workers, held together while a driver runs."""
 
-import logging
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +23,6 @@ from searcher.files import write_text
 from searcher.loading import dump_config, load_recorded
 from searcher.scoring.descriptors import SoapSettings
 from searcher.scoring.thermodynamics import Line
-
-log = logging.getLogger(__name__)
 
 
 @dataclass

@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from relax_structures import distorted_slab, rutile
 from scipy.special import eval_legendre
 
 from relax.compiled_gap.harmonics import spherical_harmonics
+from relax.compiled_gap.parameters import NotCompilable, gap_parameters
 from relax.potential import gap_spec
 
 GAP = gap_spec("ruo2").path
@@ -148,6 +150,22 @@ def test_quippy_evaluates_what_machine_code_does_not_know(worker: Callable[..., 
     found = worker(by_both, xml, distorted_slab(1))
     assert found["evaluated_by"] == "quippy, as its soap_turbo term has no kernel of a whole power"
     assert found["ours"][0]["energy"] == found["theirs"][0]["energy"]
+
+
+@pytest.mark.parametrize(
+    ("told", "instead", "complaint"),
+    [
+        ("rcut_soft=", "rcut_other=", "its files are not as expected"),
+        ("atom_sigma_r={", "atom_sigma_r={9.5 ", "its soap_turbo term has several values of atom_sigma_r"),
+    ],
+)
+def test_settings_that_are_not_understood_are_no_machine_code(told: str, instead: str, complaint: str) -> None:
+    root = ElementTree.parse(GAP).getroot()
+    assert gap_parameters(root, Path(GAP).parent).soaps
+    term = next(t for t in root.iter("descriptor") if told in (t.text or ""))
+    term.text = str(term.text).replace(told, instead)
+    with pytest.raises(NotCompilable, match=complaint):
+        gap_parameters(root, Path(GAP).parent)
 
 
 def test_variances_come_from_quippy_and_change_no_energy(worker: Callable[..., Any]) -> None:
