@@ -17,11 +17,11 @@ class PrerelaxationSection(Settings):
     sparse_oxygen: PositiveInt = Field(default=400, description="representative environments of oxygen")
     sparse_metal: PositiveInt = Field(default=200, description="and of the metal")
     candidates: PositiveInt = Field(
-        default=4, description="proposals relaxed in it for each that is relaxed by force calls"
+        default=12, description="proposals relaxed in it for each that is relaxed by force calls"
     )
     max_calls: PositiveInt = Field(default=80, description="evaluations of the surrogate in one relaxation")
     deviation_mev_per_A2: Annotated[float, Field(gt=0)] = Field(
-        default=3.0, description="by which its γ is taken to err where too few of its guesses were tried"
+        default=3.0, description="by which its γ is taken to err"
     )
 
     @model_validator(mode="after")

@@ -85,7 +85,8 @@ def select(
     newness : Newness, optional
         Taught by past relaxations; selected candidates keep the κ that it is asked about.
     promised : mapping of str to Guess, optional
-        By id what is expected of candidates, where it is told better than by `surrogate`.
+        By id what is expected of candidates, where it is told better than by `surrogate`. So well that what is expected
+        above the margin is left out, but for the explored share and for the best one.
     """
     decided = {c.id: c for c in candidates}
     remaining = [c for c in candidates if not c.finished]
@@ -109,6 +110,9 @@ def select(
     counts = {c.id: oxygen_count(structures[c.id]) for c in remaining}
     margin = campaign.config.acceptance.margin_mev_per_A2 * MEV
     ordered = in_order(remaining, counts, guesses, problem, settings, served or {}, margin)
+    if promised is not None:
+        hopeful = sum(guess.optimistic(settings) <= margin for guess in guesses.values())
+        n_wanted = min(n_wanted, max(1, round(hopeful / (1.0 - min(settings.explored, 0.5)))))
     for place, candidate in enumerate(ordered):
         if place < n_wanted:
             decided[candidate.id] = replace(candidate, passed=Gate.SELECTED)

@@ -26,6 +26,8 @@ KIND = "searched"
 """Of frames, as fits know them"""
 APART = 12.0
 """Å, side of the cell of an atom that is alone"""
+NOT_FITTED = "force_mask"
+"""`gap_fit`'s name for the column of atoms whose forces it leaves out"""
 LARGEST_FORCE = 50.0
 """eV/Å; frames with larger forces teach nothing of minima"""
 
@@ -99,6 +101,7 @@ def _frames(campaign: Campaign, iteration: int) -> list[Atoms]:
             atoms = Atoms(slab.numbers, positions, cell=slab.cell, pbc=slab.pbc)
             atoms.info = {ENERGY_KEY: energy, "config_type": KIND}
             atoms.arrays[FORCES_KEY] = forces
+            atoms.arrays[NOT_FITTED] = slab.get_tags() == 0  # half of a fit's time, and nothing follows those forces
             frames.append(atoms)
     return frames
 
