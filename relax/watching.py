@@ -75,6 +75,11 @@ class Watch(Calculator):
         """Force calls of this relaxation."""
         return self._counter.force_calls - self._first_call
 
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What differs from the atoms of the last call: within a relaxation nothing but positions can."""
+        same = self.atoms is not None and np.array_equal(atoms.positions, self.atoms.positions)
+        return [] if same else ["positions"]
+
     def calculate(
         self,
         atoms: Atoms | None = None,

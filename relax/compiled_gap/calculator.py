@@ -103,13 +103,10 @@ class CompiledGap(Calculator):
 
 def _image_shifts(atoms: Atoms, reach: float) -> np.ndarray:
     """Translations (n, 3) in Å to all images of the cell that may hold neighbours of atoms inside of it."""
-    counts = np.zeros(3, dtype=int)
-    for axis in np.flatnonzero(atoms.pbc):
-        normal = np.cross(atoms.cell[axis - 2], atoms.cell[axis - 1])
-        height = abs(atoms.cell[axis] @ normal) / np.linalg.norm(normal)
-        counts[axis] = int(np.ceil(reach / height))
-    steps = np.meshgrid(*(np.arange(-n, n + 1) for n in counts), indexing="ij")
-    return np.stack(steps, axis=-1).reshape(-1, 3) @ atoms.cell.array
+    cell = atoms.cell.complete().array
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)  # between opposite faces
+    counts = np.where(atoms.pbc, np.ceil(reach / heights), 0).astype(int)
+    return (np.indices(tuple(2 * counts + 1)).reshape(3, -1).T - counts) @ cell
 
 
 def _pair_curves(gap: GapParameters, numbers: Sequence[int]) -> tuple[float, float, np.ndarray, np.ndarray]:
