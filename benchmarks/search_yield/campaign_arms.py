@@ -9,8 +9,10 @@ from rich.console import Console
 
 from benchmarks.search_yield.cells import Cell, campaign_settings, configuration, merged, relaxing_to_the_end
 from benchmarks.search_yield.records import ArmRun, Relaxation, seconds_so_far, stopwatch
+from searcher.campaign.arms.waves import PRERELAXED
 from searcher.campaign.campaign import Campaign, open_campaign
 from searcher.campaign.loop import run_campaign
+from searcher.campaign.prerelaxation.fitting import STAGE
 from searcher.campaign.storage.candidate import Candidate, Gate
 from searcher.campaign.storage.ledger import Ledger
 from searcher.errors import InputError
@@ -42,7 +44,10 @@ def run_campaign_arm(
             run_campaign(campaign, Console(stderr=True), stop_at_budget)
         except BudgetSpent:
             relaxations, training = _relaxations(campaign.ledger), _training_seconds(campaign.ledger)
-            details = {"funnels": {name: campaign.ledger.funnel(name) for name in campaign.ledger.arms()}}
+            details = {
+                "funnels": {name: campaign.ledger.funnel(name) for name in campaign.ledger.arms()},
+                "surrogate_calls": _surrogate_calls(campaign.ledger),
+            }
         finally:
             campaign.close()
     return ArmRun(
@@ -114,4 +119,9 @@ def _in_order(candidates: list[Candidate]) -> list[Candidate]:
 
 
 def _training_seconds(ledger: Ledger) -> float:
-    return float(sum(detail["seconds"] for _, name, detail in ledger.stages() if name.startswith("train:")))
+    learned = [detail for _, name, detail in ledger.stages() if name == STAGE or name.startswith("train:")]
+    return float(sum(detail["seconds"] for detail in learned))
+
+
+def _surrogate_calls(ledger: Ledger) -> int:
+    return sum(sum(asked.values()) for _, name, asked in ledger.stages() if name.startswith(PRERELAXED))

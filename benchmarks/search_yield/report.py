@@ -38,7 +38,9 @@ HEADERS = (
     "calls to 80 %",
     "withheld",
     "hypervolume",
+    "wall time, s",
     "training",
+    "surrogate",
 )
 LEGEND = """\
 Medians over runs, in brackets the 5th and 95th percentile of a bootstrap over runs and terminations. *Within 10* and \
@@ -46,7 +48,8 @@ Medians over runs, in brackets the 5th and 95th percentile of a bootstrap over r
 those that no other arm has in any run. *Calls to 50 %* and *80 %*: force calls until so much of the pool (25) was \
 found. *Withheld*: share of the constructed terminations that were kept from every arm and found again, and the median \
 force calls until then. *Hypervolume*: share of the area under γ(Δμ_O) between start and pooled envelope. *Training*: \
-seconds of training networks or surrogates, as force calls forgone.
+seconds of training networks or surrogates, as force calls forgone. *Surrogate*: evaluations of a surrogate \
+potential in which proposals were relaxed first; they are no force calls.
 """
 
 
@@ -110,7 +113,9 @@ def _row(pool: Pool, arm: str, budget: int, rng: np.random.Generator) -> list[st
         _banded(calls_until(pool, arm, WIDE, 0.8, rng)),
         f"{100 * share:.0f} %, {_number(again)}",
         f"{median([hypervolume(pool, s, budget) for s in searches]):.3f}",
+        _number(median([s.run.wall_s for s in searches])),
         _number(forgone),
+        _number(median([float(s.run.details.get("surrogate_calls", math.nan)) for s in searches])),
     ]
 
 
@@ -125,6 +130,8 @@ def _banded(figure: Figure) -> str:
 
 
 def _number(value: float) -> str:
+    if math.isnan(value):
+        return "not counted"
     return f"{value:,.0f}" if math.isfinite(value) else "never"
 
 

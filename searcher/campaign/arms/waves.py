@@ -25,6 +25,8 @@ AFTER_PRERELAXATION = {"reach": 1.0, "known_basins": True, "composition_quota": 
 compare different compositions."""
 WAVE = "wave:"
 """Begins the names of the stages that hold waves, numbered from 0."""
+PRERELAXED = "prerelaxed:"
+"""Begins the names of the stages that tell how often a wave's arms asked the surrogate"""
 
 
 def wave(
@@ -48,17 +50,19 @@ def wave(
     """
     ledger = campaign.ledger
     if _recorded(campaign, iteration, number) is None:
-        proposed, chosen = [], {}
+        proposed, chosen, asked = [], {}, {}
         for arm in campaign.config.arms:
             if arm.name in sources:
                 known, source, plan = knowledge[arm.name], sources[arm.name], plans[arm.name]
                 first = surrogate if arm.feeds_training else None
-                candidates = _proposals(campaign, problem, known, arm, source, plan, first)
+                candidates, asked[arm.name] = _proposals(campaign, problem, known, arm, source, plan, first)
                 proposed += candidates
                 chosen[arm.name] = {c.id: c.kappa for c in candidates if c.passed == Gate.SELECTED}
         with ledger.transaction():
             ledger.add_candidates(proposed)
             ledger.finish_stage(iteration, f"{WAVE}{number}", chosen)
+            if surrogate is not None:
+                ledger.finish_stage(iteration, f"{PRERELAXED}{number}", asked)
     return [ledger.candidate(name) for name in _recorded(campaign, iteration, number) or ()]
 
 
@@ -104,14 +108,17 @@ def _proposals(
     source: Source,
     plan: ArmPlan,
     surrogate: PotentialSpec | None,
-) -> list[Candidate]:
-    """An arm's proposals for one wave, what is worth force calls selected, everything else finished."""
+) -> tuple[list[Candidate], int]:
+    """An arm's proposals for one wave, what is worth force calls selected, everything else finished.
+
+    Also how many evaluations of the surrogate that took.
+    """
     iteration = known.snapshot.iteration
     relaxed = campaign.ledger.candidates(iteration=iteration, arm=arm.name, reached=Gate.SELECTED)
     n_before = campaign.ledger.funnel(arm.name, iteration)["proposed"]
     n_wanted = min(max(1, round(plan.share * campaign.config.budget.wave)), _affordable(campaign, relaxed, plan))
     if not n_wanted:
-        return []
+        return [], 0
     n_drawn = n_wanted * arm.screening.oversampling
     drawn = draw_proposals(
         source.given(known), source.conditions, n_drawn,
@@ -122,20 +129,21 @@ def _proposals(
     served = Counter(oxygen_count(campaign.ledger.structure(str(c.proposed))) for c in relaxed)
     kappa_min = campaign.config.acceptance.kappa_min
     if surrogate is None:
-        return select(
+        selected = select(
             campaign, problem, candidates, known.basins, n_wanted, arm.screening, kappa_min, known.surrogate, served,
             known.newness if arm.screening.newness else None,
         )  # fmt: skip
+        return selected, 0
     shortlisted = select(
         campaign, problem, candidates, known.basins, n_wanted * campaign.config.prerelaxation.candidates,
         arm.screening, kappa_min, known.surrogate, served,
     )  # fmt: skip
     waiting = [replace(c, passed=Gate.VALID) for c in shortlisted if c.passed == Gate.SELECTED]
-    led, promised = prerelaxed(campaign, problem, surrogate, waiting, known.snapshot.lines)
+    led, promised, evaluations = prerelaxed(campaign, problem, surrogate, waiting, known.snapshot.lines)
     screening = arm.screening.model_copy(update=AFTER_PRERELAXATION)
     chosen = select(campaign, problem, led, known.basins, n_wanted, screening, kappa_min, None, served, None, promised)
     decided = {c.id: c for c in chosen}
-    return [decided.get(c.id, c) for c in shortlisted]
+    return [decided.get(c.id, c) for c in shortlisted], evaluations
 
 
 def _affordable(campaign: Campaign, relaxed: list[Candidate], plan: ArmPlan) -> int:

@@ -27,7 +27,7 @@ def prerelaxed(
     surrogate: PotentialSpec,
     candidates: Sequence[Candidate],
     known: Mapping[str, Line],
-) -> tuple[list[Candidate], dict[str, Guess]]:
+) -> tuple[list[Candidate], dict[str, Guess], int]:
     """Candidates with the structures that they relax to, or the reason why they need no force call; what they promise.
 
     Parameters
@@ -41,6 +41,8 @@ def prerelaxed(
         In the order of the given ones.
     guesses : dict
         By id, of those that are valid.
+    evaluations : int
+        Of the surrogate.
     """
     section = campaign.config.prerelaxation
     structures = {c.id: campaign.ledger.structure(str(c.proposed)) for c in candidates}
@@ -51,10 +53,11 @@ def prerelaxed(
         payloads.append({**payload, "potential": surrogate.as_dict(), "settings": settings})
     envelope = Envelope(known, problem.delta_mu_o_range)
     deviation = section.deviation_mev_per_A2 * MEV
-    decided, guesses = {}, {}
+    decided, guesses, evaluations = {}, {}, 0
     for outcome in campaign.executor.map(relax_task, payloads):
         candidate = candidates[outcome.index]
-        result = outcome.result or {"reason": outcome.failure}
+        result = outcome.result or {"reason": outcome.failure, "force_calls": 0}
+        evaluations += int(result["force_calls"])
         if result["reason"] not in (None, MAX_CALLS):
             decided[candidate.id] = _rejected(candidate, result["reason"])
             continue
@@ -68,7 +71,7 @@ def prerelaxed(
         guesses[candidate.id] = Guess(envelope.distance(problem.gamma(atoms, float(result["energy"]))), deviation)
         with campaign.ledger.transaction():
             decided[candidate.id] = replace(candidate, proposed=campaign.ledger.put_structure(atoms))
-    return [decided[c.id] for c in candidates], guesses
+    return [decided[c.id] for c in candidates], guesses, evaluations
 
 
 def _rejected(candidate: Candidate, reason: str) -> Candidate:
