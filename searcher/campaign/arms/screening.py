@@ -68,6 +68,7 @@ def select(
     served: Mapping[int, int] | None = None,
     newness: Newness | None = None,
     promised: Mapping[str, Guess] | None = None,
+    n_least: int = 1,
 ) -> list[Candidate]:
     """Choose what is relaxed; everything else ends with the reason why it is not.
 
@@ -86,7 +87,9 @@ def select(
         Taught by past relaxations; selected candidates keep the κ that it is asked about.
     promised : mapping of str to Guess, optional
         By id what is expected of candidates, where it is told better than by `surrogate`. So well that what is expected
-        above the margin is left out, but for the explored share and for the best one.
+        above the margin is left out, but for the explored share and the best ones.
+    n_least : int
+        How many of the best these are.
     """
     decided = {c.id: c for c in candidates}
     remaining = [c for c in candidates if not c.finished]
@@ -112,7 +115,7 @@ def select(
     ordered = in_order(remaining, counts, guesses, problem, settings, served or {}, margin)
     if promised is not None:
         hopeful = sum(guess.optimistic(settings) <= margin for guess in guesses.values())
-        n_wanted = min(n_wanted, max(1, round(hopeful / (1.0 - min(settings.explored, 0.5)))))
+        n_wanted = min(n_wanted, max(n_least, round(hopeful / (1.0 - min(settings.explored, 0.5)))))
     for place, candidate in enumerate(ordered):
         if place < n_wanted:
             decided[candidate.id] = replace(candidate, passed=Gate.SELECTED)

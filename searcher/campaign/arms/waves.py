@@ -50,12 +50,15 @@ def wave(
     """
     ledger = campaign.ledger
     if _recorded(campaign, iteration, number) is None:
+        leading = max(plans, key=lambda arm: plans[arm].share, default=None)
         proposed, chosen, asked = [], {}, {}
         for arm in campaign.config.arms:
             if arm.name in sources:
                 known, source, plan = knowledge[arm.name], sources[arm.name], plans[arm.name]
                 first = surrogate if arm.feeds_training else None
-                candidates, asked[arm.name] = _proposals(campaign, problem, known, arm, source, plan, first)
+                candidates, asked[arm.name] = _proposals(
+                    campaign, problem, known, arm, source, plan, first, int(arm.name == leading)
+                )
                 proposed += candidates
                 chosen[arm.name] = {c.id: c.kappa for c in candidates if c.passed == Gate.SELECTED}
         with ledger.transaction():
@@ -108,10 +111,11 @@ def _proposals(
     source: Source,
     plan: ArmPlan,
     surrogate: PotentialSpec | None,
+    n_least: int,
 ) -> tuple[list[Candidate], int]:
     """An arm's proposals for one wave, what is worth force calls selected, everything else finished.
 
-    Also how many evaluations of the surrogate that took.
+    Also how many evaluations of the surrogate that took. However little it promises, `n_least` are relaxed.
     """
     iteration = known.snapshot.iteration
     relaxed = campaign.ledger.candidates(iteration=iteration, arm=arm.name, reached=Gate.SELECTED)
@@ -141,7 +145,9 @@ def _proposals(
     waiting = [replace(c, passed=Gate.VALID) for c in shortlisted if c.passed == Gate.SELECTED]
     led, promised, evaluations = prerelaxed(campaign, problem, surrogate, waiting, known.snapshot.lines)
     screening = arm.screening.model_copy(update=AFTER_PRERELAXATION)
-    chosen = select(campaign, problem, led, known.basins, n_wanted, screening, kappa_min, None, served, None, promised)
+    chosen = select(
+        campaign, problem, led, known.basins, n_wanted, screening, kappa_min, None, served, None, promised, n_least
+    )
     decided = {c.id: c for c in chosen}
     return [decided.get(c.id, c) for c in shortlisted], evaluations
 

@@ -23,7 +23,8 @@ from searcher.campaign.stopping import stopped
 from searcher.errors import EnvironmentProblem
 
 Task = Callable[[dict[str, Any]], dict[str, Any]]
-POLL_S = 0.2
+FIRST_POLL_S, POLL_S = 0.002, 0.2
+"""Between looks at tasks: after one that has ended, and at most"""
 TRIES = 2
 ANSWER_UNDER_WAY_S = 1.0
 """from a worker's end until its answer must have reached the driver"""
@@ -107,13 +108,14 @@ class LocalExecutor:
 
     def map(self, function: Task, payloads: Sequence[dict[str, Any]]) -> Iterator[Outcome]:
         open_tasks = [self._submit(function, payload, index) for index, payload in enumerate(payloads)]
-        broken_for_nothing = 0
+        broken_for_nothing, pause = 0, FIRST_POLL_S
         try:
             while open_tasks:
                 broken = not self._pool.active
                 ended = [task for task in open_tasks if task.ended(broken)]
-                if self._stop.is_set() or (not (ended or broken) and self._stop.wait(POLL_S)):
+                if self._stop.is_set() or (not (ended or broken) and self._stop.wait(pause)):
                     raise stopped(self._stop)
+                pause = FIRST_POLL_S if ended else min(2 * pause, POLL_S)
                 if broken:
                     broken_for_nothing += not ended
                     self._renew_pool(broken_for_nothing)
