@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scipy.special import ndtr
@@ -79,6 +79,18 @@ def guess_heights(
         name: Guess(float(mean), float(deviation), told.get(name, 1.0))
         for name, mean, deviation in zip(names, found.mean, found.deviation, strict=True)
     }
+
+
+def n_worth_calls(guesses: Iterable[Guess], settings: ScreeningSection, margin: float) -> int:
+    """How many may be hoped to relax to below the margin, and the share that is explored besides.
+
+    Parameters
+    ----------
+    margin : float
+        Of acceptance, in eV/Å².
+    """
+    hopeful = sum(guess.optimistic(settings) <= margin for guess in guesses)
+    return round(hopeful / (1.0 - min(settings.explored, 0.5)))
 
 
 def in_order(

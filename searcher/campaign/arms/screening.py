@@ -9,7 +9,7 @@ from ase import Atoms
 from generators.proposal import Proposal
 from searcher.campaign.arms.known import KnownBasins
 from searcher.campaign.arms.proposal_checks import Nearest, assembled, nearest_known
-from searcher.campaign.arms.ranking import Guess, guess_heights, in_order
+from searcher.campaign.arms.ranking import Guess, guess_heights, in_order, n_worth_calls
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.storage.candidate import Candidate, Gate, Verdict, candidate_id
@@ -114,8 +114,7 @@ def select(
     margin = campaign.config.acceptance.margin_mev_per_A2 * MEV
     ordered = in_order(remaining, counts, guesses, problem, settings, served or {}, margin)
     if promised is not None:
-        hopeful = sum(guess.optimistic(settings) <= margin for guess in guesses.values())
-        n_wanted = min(n_wanted, max(n_least, round(hopeful / (1.0 - min(settings.explored, 0.5)))))
+        n_wanted = min(n_wanted, max(n_least, n_worth_calls(guesses.values(), settings, margin)))
     for place, candidate in enumerate(ordered):
         if place < n_wanted:
             decided[candidate.id] = replace(candidate, passed=Gate.SELECTED)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from searcher.campaign.arms.knowledge import Knowledge
 from searcher.campaign.arms.known import describe_known
-from searcher.campaign.arms.ranking import Guess, in_order
+from searcher.campaign.arms.ranking import Guess, in_order, n_worth_calls
 from searcher.campaign.arms.waves import outcomes_before
 from searcher.campaign.beginning.preparation import prepare
 from searcher.campaign.campaign import open_campaign
@@ -70,6 +70,14 @@ def test_a_share_of_the_places_goes_to_the_least_certain():
     heights, spreads = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06], [0.001, 0.001, 0.001, 0.001, 0.001, 0.02]
     assert order(heights, [8] * 6, spreads, explored=0.25).index(5) == 2
     assert order(heights, [8] * 6, spreads).index(5) == 5
+
+
+def test_what_is_told_above_the_margin_is_not_worth_calls_but_for_what_is_explored():
+    guesses = [Guess(height, 0.003) for height in (0.010, 0.020, 0.024, 0.027, 0.029, 0.050)]
+    assert n_worth_calls(guesses, SETTINGS, MARGIN) == 3
+    assert n_worth_calls(guesses, SETTINGS.model_copy(update={"deviations": 1.0}), MARGIN) == 4
+    assert n_worth_calls(guesses, SETTINGS.model_copy(update={"explored": 0.25}), MARGIN) == 4
+    assert n_worth_calls(guesses[4:], SETTINGS.model_copy(update={"explored": 1.0}), MARGIN) == 0
 
 
 def test_what_is_surely_known_is_worth_nothing_and_what_lies_above_the_margin_little():
