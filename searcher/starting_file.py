@@ -49,6 +49,9 @@ arms:
     feeds_training: false
     screening: {{oversampling: 250, known_basins: false}}
 
+# Proposals are relaxed in a potential of the campaign's own first, fitted to what its force calls have answered.
+prerelaxation: {{on: true}}
+
 budget:
   iterations: 40
   force_calls_per_iteration: 3000

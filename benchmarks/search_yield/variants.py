@@ -47,8 +47,10 @@ LOOP: dict[str, Any] = {
     "arms": [_gan(0.4), _moves(0.6)],
     "budget": {"earned": 0.7},
     "training": {"settings": {"steps": 300}},
+    "prerelaxation": {"on": True},
 }
 """The whole loop: its first iterations are moves of what is known, and nothing is trained before."""
+NO_PRERELAXATION = {"prerelaxation": {"on": False}}
 
 
 def _with_term(name: str, weight: float) -> dict[str, Any]:
@@ -65,11 +67,14 @@ LOOPS: dict[str, dict[str, Any]] = {
     "gan": LOOP,
     "random": _alone(_scout(1.0, name="random", metal="random", screening=PLAIN)),
     "random_oxygen": _alone(_scout(1.0, name="random", screening=PLAIN)),
-    "moves": _alone(_moves(1.0)),
+    "moves": _alone(_moves(1.0)) | {"prerelaxation": {"on": True}},
 }
 """Arms of the comparison that run as campaigns."""
 
 ABLATIONS: dict[str, dict[str, Any]] = {
+    "gan-no-prerelaxation": NO_PRERELAXATION,
+    "moves-no-prerelaxation": _alone(_moves(1.0)) | NO_PRERELAXATION,
+    "random-prerelaxed": _alone(_scout(1.0, name="random", metal="random")),
     "gan-no-screening": {
         "arms": [_gan(0.5, screening=PLAIN | {"oversampling": 20}), _moves(0.5, screening=PLAIN | {"oversampling": 40})]
     },
@@ -77,7 +82,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
         "arms": [_gan(0.5, screening={"surrogate": False}), _moves(0.5, screening={"surrogate": False})]
     },
     "moves-no-surrogate": _alone(_moves(1.0, screening={"surrogate": False})),
-    "random-screened": _alone(_scout(1.0, name="random")),
+    "random-screened": _alone(_scout(1.0, name="random")) | NO_PRERELAXATION,
     "gan-no-feedback": {"arms": [_gan(0.5, feeds_training=False), _moves(0.5)]},
     "gan-no-stopping": relaxing_to_the_end(LOOP),
     "gan-shares-fixed": {"budget": {"earned": 0.0}},
@@ -118,8 +123,6 @@ IDEAS: dict[str, dict[str, Any]] = {
     "gan-missing": {"conditioning": {"asked": "missing"}},
     "gan-validity": {"training": {"settings": _with_term("validity", 1.0)}},
     "gan-predictor": {"training": {"settings": _with_term("predictor", 0.5)}},
-    "gan-prerelaxed": {"prerelaxation": {"on": True}},
-    "moves-prerelaxed": _alone(_moves(1.0)) | {"prerelaxation": {"on": True}},
     "moves-relocating": _alone(_moves(1.0, moves={**NOTHING, "relocation_probability": 0.6})),
     "moves-uncrossed": _alone(_moves(1.0, moves={"crossover_probability": 0.0})),
     **{f"only-{kind}": _alone(_moves(1.0, moves={**NOTHING, **only})) for kind, only in KINDS.items()},
