@@ -28,6 +28,7 @@ MEV = 1000.0
 HEADERS = (
     "arm",
     "runs",
+    "force calls",
     "relaxations",
     "valid",
     "calls each",
@@ -74,7 +75,7 @@ def report(frame: Frame, pool: Pool, table: str, name: str) -> str:
     lines = [
         f"# Search yield, table {table}: ({frame.cell.facet}) {frame.cell.repeat[0]}×{frame.cell.repeat[1]}",
         "",
-        f"{budget:,} force calls a run, {rule}. All arms together found {n_wide} distinct terminations within "
+        f"{_budgets(pool)} force calls a run, {rule}. All arms together found {n_wide} distinct terminations within "
         f"{MEV * WIDE:g} meV/Å² of their envelope, {n_narrow} within {MEV * NARROW:g}.",
         "",
         "| " + " | ".join(HEADERS) + " |",
@@ -103,6 +104,7 @@ def _row(pool: Pool, arm: str, budget: int, rng: np.random.Generator) -> list[st
     return [
         arm,
         str(len(searches)),
+        _number(spent / len(searches)),
         f"{relaxations / len(searches):.0f}",
         f"{100 * valid / max(relaxations, 1):.0f} %",
         f"{spent / max(relaxations, 1):.0f}",
@@ -117,6 +119,12 @@ def _row(pool: Pool, arm: str, budget: int, rng: np.random.Generator) -> list[st
         _number(forgone),
         _number(median([float(s.run.details.get("surrogate_calls", math.nan)) for s in searches])),
     ]
+
+
+def _budgets(pool: Pool) -> str:
+    """Of all runs; some arms may have been stopped earlier than others."""
+    budgets = sorted({search.run.budget for search in pool.searches})
+    return " or ".join(f"{budget:,}" for budget in budgets)
 
 
 def _forgone(run: ArmRun) -> float:
