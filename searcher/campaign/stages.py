@@ -9,7 +9,7 @@ from rich.console import Console
 from searcher.campaign.arms.knowledge import Knowledge
 from searcher.campaign.arms.known import describe_known, known_to, of_interest
 from searcher.campaign.arms.proposing import learn
-from searcher.campaign.arms.shares import ArmPlan
+from searcher.campaign.arms.shares import ArmPlan, handed_over
 from searcher.campaign.arms.source import Source
 from searcher.campaign.arms.waves import outcomes_before, outcomes_of_wave, wave
 from searcher.campaign.campaign import Campaign
@@ -61,12 +61,15 @@ def search(
     with counting(console, "relaxing", sum(plan.relaxations for plan in plans.values())) as advance:
         advance(sum(c.finished or c.passed > Gate.SELECTED for c in before))
         knowledge = _knowledge(campaign, problem, snapshot, plans)
-        surrogate = surrogate_potential(campaign, iteration, console)
+        surrogate, current = surrogate_potential(campaign, iteration, console), plans
         for number in count():
             stop_if_asked(campaign.stop)
-            chosen = wave(campaign, problem, iteration, number, sources, knowledge, plans, surrogate)
+            chosen = wave(campaign, problem, iteration, number, sources, knowledge, current, surrogate)
             if not chosen:
-                break
+                if current is not plans or not campaign.config.budget.spend_all:
+                    break
+                current = handed_over(campaign, iteration, plans)
+                continue
             waiting = [c for c in chosen if not c.finished and c.passed == Gate.SELECTED]
             if waiting:
                 relax_candidates(campaign, problem, waiting, advance, _stops(campaign, problem, knowledge))

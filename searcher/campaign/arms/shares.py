@@ -1,7 +1,7 @@
 """Which part of an iteration's force calls each arm gets: as configured, or in part as arms earn them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.storage.candidate import Gate, Verdict
@@ -39,6 +39,25 @@ def plan(campaign: Campaign, iteration: int) -> dict[str, ArmPlan]:
         with campaign.ledger.transaction():
             campaign.ledger.finish_stage(iteration, "plan", recorded)
     return {arm: ArmPlan(**fields) for arm, fields in recorded.items()}
+
+
+def leading(campaign: Campaign, plans: Mapping[str, ArmPlan]) -> str | None:
+    """The arm with the largest share; a control arm only where there is no other."""
+    control = campaign.config.control_arms
+    return max(plans, key=lambda arm: (arm not in control, plans[arm].share), default=None)
+
+
+def handed_over(campaign: Campaign, iteration: int, plans: Mapping[str, ArmPlan]) -> dict[str, ArmPlan]:
+    """Plans by which the leading arm gets what the others have found no use for."""
+    total, first = campaign.config.budget.force_calls_per_iteration, leading(campaign, plans)
+    changed = {}
+    for arm in plans:
+        if arm != first:
+            tried = campaign.ledger.candidates(iteration=iteration, arm=arm, reached=Gate.SELECTED)
+            spent = sum(c.force_calls for c in tried) / total
+            changed[arm] = replace(plans[arm], share=min(spent, plans[arm].share))
+    rest = 1.0 - sum(plan.share for plan in changed.values())
+    return changed | {arm: replace(plans[arm], share=rest) for arm in plans if arm == first}
 
 
 def shares(campaign: Campaign, iteration: int) -> dict[str, float]:

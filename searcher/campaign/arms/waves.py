@@ -12,7 +12,7 @@ from relax.potential import PotentialSpec
 from searcher.campaign.arms.knowledge import Knowledge, Outcome, led_to_something_new
 from searcher.campaign.arms.proposing import draw_proposals
 from searcher.campaign.arms.screening import oxygen_count, record_proposals, select
-from searcher.campaign.arms.shares import ArmPlan
+from searcher.campaign.arms.shares import ArmPlan, leading
 from searcher.campaign.arms.source import Source
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.prerelaxation.relaxing import prerelaxed
@@ -50,14 +50,14 @@ def wave(
     """
     ledger = campaign.ledger
     if _recorded(campaign, iteration, number) is None:
-        leading = max(plans, key=lambda arm: plans[arm].share, default=None)
+        first_arm = leading(campaign, plans)
         proposed, chosen, asked = [], {}, {}
         for arm in campaign.config.arms:
             if arm.name in sources:
                 known, source, plan = knowledge[arm.name], sources[arm.name], plans[arm.name]
                 first = surrogate if arm.feeds_training else None
                 candidates, asked[arm.name] = _proposals(
-                    campaign, problem, known, arm, source, plan, first, int(arm.name == leading)
+                    campaign, problem, known, arm, source, plan, first, int(arm.name == first_arm)
                 )
                 proposed += candidates
                 chosen[arm.name] = {c.id: c.kappa for c in candidates if c.passed == Gate.SELECTED}

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from searcher.campaign.arms.shares import PRIOR, RECENT, shares
+from searcher.campaign.arms.shares import PRIOR, RECENT, ArmPlan, handed_over, leading, shares
 from searcher.campaign.storage.candidate import Candidate, Gate, Verdict, candidate_id
 from searcher.config import CampaignConfig
 
@@ -77,3 +77,18 @@ def test_what_is_long_ago_is_forgotten():
     searched.ledger.add(0, "crossed", accepted=0, rejected=10)
     assert shares(searched, RECENT)["moves"] > shares(searched, RECENT)["crossed"]
     assert shares(searched, RECENT + 1)["moves"] == shares(searched, RECENT + 1)["crossed"]
+
+
+def test_the_leading_arm_gets_what_others_have_no_use_for_and_never_a_control():
+    searched = campaign(0.0)
+    total = searched.config.budget.force_calls_per_iteration
+    plans = {"moves": ArmPlan(0.3, 5), "crossed": ArmPlan(0.2, 4), "control": ArmPlan(0.5, 9)}
+    assert leading(searched, plans) == "moves"
+    searched.ledger.add(0, "moves", accepted=1, rejected=1, calls=total // 10)
+    searched.ledger.add(0, "crossed", accepted=0, rejected=1, calls=total // 20)
+    searched.ledger.add(0, "control", accepted=1, rejected=0, calls=total)
+    found = handed_over(searched, 0, plans)
+    assert found["crossed"] == ArmPlan(pytest.approx(0.05), 4)
+    assert found["control"] == plans["control"]  # more than its share is no debt of the others
+    assert found["moves"].share == pytest.approx(0.45)
+    assert leading(searched, {"control": plans["control"]}) == "control" and leading(searched, {}) is None
