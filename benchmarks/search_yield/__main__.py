@@ -26,7 +26,8 @@ from benchmarks.search_yield.variants import LOOPS, TRANSFER, VARIANTS, variant
 from searcher.campaign.configured_potential import potential_spec
 
 COMPARED = (*LOOPS, *hopping_arms.ARMS, *external_arms.ARMS)
-"""arms of the comparison; ablations and ideas are asked for by name"""
+"""arms of the comparison; ablations and ideas are asked for by name, also in tables: relatives of one search would fill
+the pool with what only they have"""
 RESULTS = Path(__file__).parent / "results"
 ALL_ARMS = (*VARIANTS, *hopping_arms.ARMS, *external_arms.ARMS)
 
@@ -111,7 +112,7 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     for name, action, arms in (
         ("run", _run, COMPARED),
-        ("tables", _tables, ALL_ARMS),
+        ("tables", _tables, (*COMPARED, TRANSFER)),
         ("continue", _continue, VARIANTS),
     ):
         command = commands.add_parser(name)

@@ -4,7 +4,6 @@ benchmarks/search_yield/agox_environment.sh FOLDER
 FOLDER/bin/python -m benchmarks.search_yield.agox_search PROBLEM FOLDER
 """
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from agox.databases import Database
 from agox.environments import Environment
 from agox.evaluators import LocalOptimizationEvaluator
 from agox.generators import RandomGenerator, RattleGenerator
+from agox.helpers.confinement import Confinement
 from agox.postprocessors import WrapperPostprocess
 from agox.samplers import MetropolisSampler
 from ase import Atoms
@@ -35,20 +35,20 @@ METROPOLIS = 0.25
 
 def random_search(part: Search, start: Atoms, seed: int, training: Training) -> None:
     """Random structures, each relaxed."""
-    environment, database = _environment(part, start), Database(f"part-{seed}.db", order=4)
-    generator = RandomGenerator(**environment.get_confinement(), environment=environment, order=1)
+    environment, database = _environment(part, start), Database("found.db", order=4)
+    generator = RandomGenerator(confinement=_drawn_within(part.problem), environment=environment, order=1)
     modules = (generator, database, _evaluator(part, environment), WrapperPostprocess(order=2))
     AGOX(*modules, seed=seed).run(N_iterations=MOST_ITERATIONS)
 
 
 def basin_hopping(part: Search, start: Atoms, seed: int, training: Training) -> None:
     """Rattled structures and Metropolis decisions, from the start."""
-    environment, database = _environment(part, start), Database(f"part-{seed}.db", order=4)
+    environment, database = _environment(part, start), Database("found.db", order=4)
     sampler = MetropolisSampler(temperature=METROPOLIS, order=5)
     n_free = len(start) - part.problem.n_frozen
     generator = RattleGenerator(
         n_rattle=max(1, n_free // 4),
-        **environment.get_confinement(),
+        confinement=_drawn_within(part.problem),
         environment=environment,
         sampler=sampler,
         order=1,
@@ -67,17 +67,18 @@ def basin_hopping(part: Search, start: Atoms, seed: int, training: Training) -> 
 
 def gofee(part: Search, start: Atoms, seed: int, training: Training) -> None:
     """A surrogate's Bayesian search, then relaxations of its lowest different candidates."""
-    problem, corner = part.problem, np.array([0.0, 0.0, part.problem.floor])
+    problem = part.problem
+    cell, corner = _box(problem, *problem.relaxation["window"])
     began, whole = time.monotonic(), part.budget
     search = GOFEE.create(
         problem=ProblemConfig(
             template=_template(part, start),
             numbers=start.numbers[problem.n_frozen :].tolist(),
-            confinement_cell=_confinement(problem),
+            confinement_cell=cell,
             confinement_corner=corner,
             calculator=part.calculator,
         ),
-        run=RunConfig(path=Path.cwd() / f"gofee-{seed}", seed=seed % 2**32, cpu_count=1),
+        run=RunConfig(path=Path.cwd() / "gofee", seed=seed % 2**32, cpu_count=1),
     )
     search.run(iterations=max(1, int(SURROGATE_SHARE * whole) // 2))  # two calls an iteration
     training.seconds += time.monotonic() - began
@@ -98,17 +99,28 @@ def _template(part: Search, start: Atoms) -> Atoms:
     return template
 
 
-def _confinement(problem: Problem) -> np.ndarray:
-    return np.diag([problem.cell[0], problem.cell[1], problem.ceiling - problem.floor])
+def _box(problem: Problem, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+    """Cell and corner of a box of the slab's heights, three cells wide.
+
+    In a box as wide as the cell, an atom that leaves it sideways, where the slab goes on, has its height set back in
+    every step: relaxations of rutile, whose atoms stand on the cell's edges, do not end.
+    """
+    a, b, _ = problem.cell
+    return np.diag([3 * a, 3 * b, high - low]), np.array([-a, -b, low])
+
+
+def _drawn_within(problem: Problem) -> Confinement:
+    return Confinement(*_box(problem, problem.floor, problem.ceiling))
 
 
 def _environment(part: Search, start: Atoms) -> Environment:
     problem = part.problem
+    cell, corner = _box(problem, *problem.relaxation["window"])  # atoms may drift as far as those of our arms
     return Environment(
         template=_template(part, start),
         numbers=start.numbers[problem.n_frozen :].tolist(),
-        confinement_cell=_confinement(problem),
-        confinement_corner=np.array([0.0, 0.0, problem.floor]),
+        confinement_cell=cell,
+        confinement_corner=corner,
         box_constraint_pbc=[True, True, False],
         fix_template=True,
         print_report=False,
@@ -133,5 +145,4 @@ METHODS = {"agox_random": random_search, "agox_hopping": basin_hopping, "agox_go
 if __name__ == "__main__":
     given = Problem.read(Path(sys.argv[1]))
     folder = Path(sys.argv[2]).resolve()
-    os.chdir(folder)  # the package writes databases and pictures where it stands
     run_parts(given, folder, METHODS[given.method])

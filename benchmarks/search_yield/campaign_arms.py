@@ -124,4 +124,5 @@ def _training_seconds(ledger: Ledger) -> float:
 
 
 def _surrogate_calls(ledger: Ledger) -> int:
-    return sum(sum(asked.values()) for _, name, asked in ledger.stages() if name.startswith(PRERELAXED))
+    asked = [detail["evaluations"] for _, name, detail in ledger.stages() if name.startswith(PRERELAXED)]
+    return sum(sum(by_arm.values()) for by_arm in asked)

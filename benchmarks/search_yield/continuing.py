@@ -1,7 +1,8 @@
 """What each variant of the loop makes of the same knowledge: one iteration from one archive.
 
 Whole searches differ by chance from their first relaxation on. From one archive, what every arm proposes next can be
-compared after a few hundred force calls.
+compared after a few hundred force calls. Nothing is relaxed in a surrogate first: a fork has no
+frames to fit one to.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.search_yield.cells import Cell, campaign_settings, configuration, merged, relaxing_to_the_end
+from benchmarks.search_yield.variants import NO_PRERELAXATION
 from searcher.campaign.campaign import open_campaign
 from searcher.campaign.loop import run_campaign
 from searcher.campaign.storage.candidate import Candidate, Gate
@@ -37,6 +39,7 @@ def continued(
     settings = merged(campaign_settings(cell, table, "campaign", seed, calls, folder), changes)
     settings["arms"] = [{**arm, "first_iteration": 0} for arm in settings["arms"]]
     settings = merged(settings, {"budget": {"iterations": 1, "force_calls_per_iteration": calls}})
+    settings = merged(settings, NO_PRERELAXATION)
     config = configuration(relaxing_to_the_end(settings) if table == "A" else settings)
     campaign = open_campaign(config, Event(), forked_from=origin)
     try:

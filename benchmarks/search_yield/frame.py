@@ -16,11 +16,12 @@ from relax.potential import PotentialSpec
 from searcher.campaign.beginning.preparation import PREPARATION, prepare
 from searcher.campaign.campaign import Campaign, open_campaign
 from searcher.campaign.problem import SurfaceProblem
-from searcher.campaign.storage.candidate import Gate
+from searcher.campaign.storage.candidate import Candidate, Gate
 from searcher.campaign.workers.executor import Executor
 from searcher.campaign.workers.fingerprints import Fingerprints
 from searcher.config import result_changing
 from searcher.scoring.novelty import Fingerprint
+from searcher.scoring.thermodynamics import Line
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Frame:
     ----------
     start : ase.Atoms
         Unrelaxed; what every arm begins with.
+    start_line : Line
+        γ(Δμ_O) of what it relaxes to.
     withheld : dict of str to ase.Atoms
         Relaxed terminations by construction that no arm is given, those of an allowed composition.
     """
@@ -41,6 +44,7 @@ class Frame:
     executor: Executor
     fingerprints: Fingerprints
     start: Atoms
+    start_line: Line
     withheld: dict[str, Atoms]
     delta_mu_o_range: tuple[float, float]
     kappa_min: float
@@ -68,13 +72,15 @@ def open_frame(cell: Cell, work: Path) -> Iterator[Frame]:
     campaign = open_campaign(config, Event())
     try:
         problem = prepare(campaign, Console(stderr=True))
+        start = _start(campaign, cell)
         yield Frame(
             cell=cell,
             problem=problem,
             potential=campaign.potential,
             executor=campaign.executor,
             fingerprints=campaign.fingerprints,
-            start=_start(campaign, cell),
+            start=campaign.ledger.structure(str(start.proposed)),
+            start_line=Line(float(start.gamma_zero or 0.0), float(start.gamma_slope or 0.0)),
             withheld=_withheld(campaign, problem, cell),
             delta_mu_o_range=problem.delta_mu_o_range,
             kappa_min=config.acceptance.kappa_min,
@@ -83,13 +89,13 @@ def open_frame(cell: Cell, work: Path) -> Iterator[Frame]:
         campaign.close()
 
 
-def _start(campaign: Campaign, cell: Cell) -> Atoms:
+def _start(campaign: Campaign, cell: Cell) -> Candidate:
     (start,) = (
         candidate
         for candidate in campaign.ledger.candidates(iteration=PREPARATION, arm="seed")
         if candidate.label == f"{cell.facet}-{START}"
     )
-    return campaign.ledger.structure(str(start.proposed))
+    return start
 
 
 def _withheld(campaign: Campaign, problem: SurfaceProblem, cell: Cell) -> dict[str, Atoms]:

@@ -1,12 +1,12 @@
 """Figures of arms on one cell, each with its band over seeds and terminations."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from benchmarks.search_yield.pool import Pool, Search
-from searcher.scoring.thermodynamics import Envelope
+from searcher.scoring.thermodynamics import Envelope, Line
 
 BOOTSTRAPS = 2000
 BAND = (5.0, 95.0)
@@ -97,15 +97,50 @@ def only_found_by(pool: Pool, arm: str, margin: float) -> int:
     return len((own - others) & set(pool.within(margin).tolist()))
 
 
-def hypervolume(pool: Pool, search: Search, calls: float) -> float:
+def calls_forgone(pool: Pool, search: Search) -> float:
+    """Force calls more than its own that the pool's fastest search would have made in the same time."""
+    fastest = min(other.run.wall_s / other.run.calls for other in pool.searches)
+    return search.run.wall_s / fastest - search.run.calls
+
+
+def advantage(pool: Pool, arm: str, others: Sequence[str], margin: float, rng: np.random.Generator) -> Figure:
+    """Distinct terminations of an arm for each one of the best other arm, medians over seeds, by all force calls.
+
+    Arms are compared on the same draws of the pool's terminations.
+    """
+    sights = {name: [np.isfinite(first_sights(pool, s, margin)) for s in searches_of(pool, name)] for name in others}
+    sights[arm] = [np.isfinite(first_sights(pool, s, margin)) for s in searches_of(pool, arm)]
+    n = len(pool.within(margin))
+
+    def ratio(weights: np.ndarray, seeds: Mapping[str, Sequence[int]]) -> float:
+        counts = {name: median([float(weights[found[i]].sum()) for i in seeds[name]]) for name, found in sights.items()}
+        best = max(counts[name] for name in others)
+        return counts[arm] / best if best else np.inf
+
+    value = ratio(np.ones(n), {name: range(len(found)) for name, found in sights.items()})
+    drawn = [
+        ratio(
+            np.bincount(rng.integers(n, size=n), minlength=n).astype(float),
+            {name: rng.integers(len(found), size=len(found)).tolist() for name, found in sights.items()},
+        )
+        for _ in range(BOOTSTRAPS if n else 0)
+    ]
+    low, high = _percentiles(drawn) if drawn else (0.0, 0.0)
+    return Figure(value, low, high)
+
+
+def hypervolume(pool: Pool, search: Search, start: Line, calls: float) -> float:
     """Share of the area between the start's γ(Δμ_O) and the pooled envelope that a search has won after so many calls.
 
-    The start is the search's first valid minimum.
+    Parameters
+    ----------
+    start : Line
+        Of the relaxed start that all searches are given.
     """
     known = {str(i): line for i, (when, line) in enumerate(search.lines) if when <= calls}
     if not known:
         return 0.0
-    start = search.lines[0][1]
+    known["start"] = start
     corners = sorted({edge for e in (pool.envelope, _envelope(pool, known)) for w in e.windows for edge in _edges(w)})
     grid = np.array(corners)
     own = np.array([_envelope(pool, known).at(x) for x in grid])
@@ -113,7 +148,7 @@ def hypervolume(pool: Pool, search: Search, calls: float) -> float:
     begin = np.array([start.at(x) for x in grid])
     # all three are straight between corners, so that the trapezoidal rule is exact
     whole = float(np.trapezoid(begin - pooled, grid))
-    return float(np.trapezoid(begin - np.minimum(own, begin), grid)) / whole if whole > 0 else 1.0
+    return float(np.trapezoid(begin - own, grid)) / whole if whole > 0 else 1.0
 
 
 def _envelope(pool: Pool, lines: dict) -> Envelope:

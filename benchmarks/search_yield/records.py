@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from searcher.campaign.provenance import provenance
 from searcher.files import replacing, write_text
 
 WALL = "wall.json"
@@ -56,6 +57,8 @@ class ArmRun:
         Force calls made, those beyond the budget included.
     wall_s, training_s : float
         Seconds of the whole search and of the training of networks or surrogates within it.
+    commit : str
+        Of this program, where it runs from a clone; empty in runs of before it was kept.
     details : dict
         What else the arm tells of itself.
     """
@@ -73,6 +76,7 @@ class ArmRun:
     machine: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     date: str = ""
+    commit: str = ""
 
 
 def record_path(results: Path, table: str, cell: str, arm: str, seed: int) -> Path:
@@ -85,6 +89,7 @@ def write_run(path: Path, run: ArmRun) -> None:
     content = asdict(run) | {
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         "versions": {name: version(name) for name in PACKAGES},
+        "commit": provenance().get("git", ""),
         "date": time.strftime("%Y-%m-%d"),
     }
     for row in content["relaxations"]:

@@ -3,11 +3,13 @@
 It runs in a process of its own, in the other package's environment, and imports nothing of this program but `relax`.
 """
 
+import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import chdir, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +23,8 @@ from relax.potential import PotentialSpec, build_calculator
 from relax.relaxation import relax
 from relax.relaxation_settings import RelaxationSettings
 
+SET_UP = 2
+"""Grows whenever a package is set up in another way; what was found before is then found anew."""
 STEPS = 200
 FMAX = 0.1
 """eV/Å"""
@@ -127,7 +131,7 @@ class _Recorded:
 
 
 def run_parts(problem: Problem, folder: Path, search: Callable[[Search, Atoms, int], float]) -> None:
-    """Search every composition with an equal share of the budget, one file each; what is there is not done again.
+    """Search every composition with an equal share of the budget, one file each; what was asked before is kept.
 
     Parameters
     ----------
@@ -136,16 +140,21 @@ def run_parts(problem: Problem, folder: Path, search: Callable[[Search, Atoms, i
         end by `BudgetSpent`.
     """
     share = problem.budget // len(problem.starts)
+    asked = hashlib.sha256(f"{SET_UP} {asdict(problem)}".encode()).hexdigest()
     for number, start in enumerate(problem.starts):
         path = folder / f"part-{number:02d}.json"
-        if path.is_file():
+        if path.is_file() and json.loads(path.read_text(encoding="utf-8"))["asked"] == asked:
             continue
+        own = path.with_suffix("")  # packages write databases and pictures where they stand
+        shutil.rmtree(own, ignore_errors=True)
+        own.mkdir()
         part = Search(problem, share)
         training = Training()
         began = time.monotonic()
-        with _until_spent():
+        with chdir(own), _until_spent():
             search(part, problem.atoms(start), problem.seed * 1000 + number, training)
         content = {
+            "asked": asked,
             "calls": part.calculator.force_calls,
             "wall_s": time.monotonic() - began,
             "training_s": training.seconds,

@@ -51,6 +51,7 @@ LOOP: dict[str, Any] = {
 }
 """The whole loop: its first iterations are moves of what is known, and nothing is trained before."""
 NO_PRERELAXATION = {"prerelaxation": {"on": False}}
+UNSCREENED = [_gan(0.5, screening=PLAIN | {"oversampling": 20}), _moves(0.5, screening=PLAIN | {"oversampling": 40})]
 
 
 def _with_term(name: str, weight: float) -> dict[str, Any]:
@@ -68,20 +69,17 @@ LOOPS: dict[str, dict[str, Any]] = {
     "random": _alone(_scout(1.0, name="random", metal="random", screening=PLAIN)),
     "random_oxygen": _alone(_scout(1.0, name="random", screening=PLAIN)),
     "moves": _alone(_moves(1.0)) | {"prerelaxation": {"on": True}},
+    "random-prerelaxed": _alone(_scout(1.0, name="random", metal="random")) | {"prerelaxation": {"on": True}},
 }
 """Arms of the comparison that run as campaigns."""
 
 ABLATIONS: dict[str, dict[str, Any]] = {
     "gan-no-prerelaxation": NO_PRERELAXATION,
     "moves-no-prerelaxation": _alone(_moves(1.0)) | NO_PRERELAXATION,
-    "random-prerelaxed": _alone(_scout(1.0, name="random", metal="random")),
-    "gan-no-screening": {
-        "arms": [_gan(0.5, screening=PLAIN | {"oversampling": 20}), _moves(0.5, screening=PLAIN | {"oversampling": 40})]
-    },
-    "gan-no-surrogate": {
-        "arms": [_gan(0.5, screening={"surrogate": False}), _moves(0.5, screening={"surrogate": False})]
-    },
-    "moves-no-surrogate": _alone(_moves(1.0, screening={"surrogate": False})),
+    "gan-no-screening": NO_PRERELAXATION | {"arms": UNSCREENED},
+    "gan-no-surrogate": NO_PRERELAXATION
+    | {"arms": [_gan(0.5, screening={"surrogate": False}), _moves(0.5, screening={"surrogate": False})]},
+    "moves-no-surrogate": NO_PRERELAXATION | _alone(_moves(1.0, screening={"surrogate": False})),
     "random-screened": _alone(_scout(1.0, name="random")) | NO_PRERELAXATION,
     "gan-no-feedback": {"arms": [_gan(0.5, feeds_training=False), _moves(0.5)]},
     "gan-no-stopping": relaxing_to_the_end(LOOP),
@@ -96,7 +94,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
         ]
     },
 }
-"""Changes of the loop, one switch each."""
+"""Changes of the loop, one switch each; what screens proposals is switched off where they are not relaxed in a
+surrogate, which screens them too."""
 
 IDEAS: dict[str, dict[str, Any]] = {
     "gan-from-random": {"arms": [_gan(0.5), _scout(0.5)]},

@@ -1,10 +1,14 @@
 """Measures of the comparison on an invented pool whose figures are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from benchmarks.search_yield.cells import CELLS, TINY, campaign_settings, merged
 from benchmarks.search_yield.measures import (
+    advantage,
+    calls_forgone,
     calls_until,
     distinct,
     distinct_after,
@@ -61,9 +65,12 @@ def test_what_only_one_arm_found(pool):
 
 
 def test_hypervolume_goes_from_nothing_to_all(pool):
-    assert hypervolume(pool, pool.searches[0], 50) == pytest.approx(0.0)
-    assert hypervolume(pool, pool.searches[0], 100) == pytest.approx(1.0)
-    assert hypervolume(pool, pool.searches[2], BUDGET) == pytest.approx(0.0)
+    assert hypervolume(pool, pool.searches[0], START, 50) == pytest.approx(0.0)
+    assert hypervolume(pool, pool.searches[0], START, 100) == pytest.approx(1.0)
+    assert hypervolume(pool, pool.searches[2], START, BUDGET) == pytest.approx(0.0)
+    worse = search("arm", 1, {}, [(10, Line(0.2, 0.0)), (100, LOW)])  # what it happens to begin with has no say
+    assert hypervolume(pool, worse, START, 50) == pytest.approx(0.0)
+    assert hypervolume(pool, worse, START, 100) == pytest.approx(1.0)
 
 
 def test_hypervolume_of_crossing_lines_is_the_area_between_them():
@@ -72,7 +79,24 @@ def test_hypervolume_of_crossing_lines_is_the_area_between_them():
     envelope = Envelope({"start": START, "rich": rich}, (-1.0, 0.0))
     found = search("arm", 1, {}, [(10, START), (20, half)])
     pool = Pool([], envelope, [found])
-    assert hypervolume(pool, found, 20) == pytest.approx(0.5)
+    assert hypervolume(pool, found, START, 20) == pytest.approx(0.5)
+
+
+def test_the_loop_is_measured_against_the_best_of_the_others(pool):
+    rng = np.random.default_rng(0)
+    other = search("other", 1, {2: 500, 3: 600}, [(10, START)])
+    with_both = Pool(pool.terminations, pool.envelope, [*pool.searches, other])
+    found = advantage(with_both, "good", ["poor", "other"], 0.025, rng)
+    assert found.median == pytest.approx(2.0) and 1.0 <= found.low <= 2.0 <= found.high
+    assert advantage(with_both, "poor", ["good"], 0.025, rng).median == pytest.approx(0.25)
+
+
+def test_time_is_told_in_calls_of_the_fastest_search(pool):
+    slow = search("slow", 1, {}, [(10, START)])
+    slow = replace(slow, run=replace(slow.run, wall_s=500.0))
+    both = Pool(pool.terminations, pool.envelope, [pool.searches[0], slow])
+    assert calls_forgone(both, both.searches[0]) == pytest.approx(0.0)
+    assert calls_forgone(both, slow) == pytest.approx(4 * BUDGET)
 
 
 def test_withheld_terminations_of_all_seeds_count(pool):

@@ -1,7 +1,7 @@
 """Which part of an iteration's force calls each arm gets: as configured, or in part as arms earn them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.storage.candidate import Gate, Verdict
@@ -48,16 +48,21 @@ def leading(campaign: Campaign, plans: Mapping[str, ArmPlan]) -> str | None:
 
 
 def handed_over(campaign: Campaign, iteration: int, plans: Mapping[str, ArmPlan]) -> dict[str, ArmPlan]:
-    """Plans by which the leading arm gets what the others have found no use for."""
-    total, first = campaign.config.budget.force_calls_per_iteration, leading(campaign, plans)
-    changed = {}
-    for arm in plans:
-        if arm != first:
-            tried = campaign.ledger.candidates(iteration=iteration, arm=arm, reached=Gate.SELECTED)
-            spent = sum(c.force_calls for c in tried) / total
-            changed[arm] = replace(plans[arm], share=min(spent, plans[arm].share))
-    rest = 1.0 - sum(plan.share for plan in changed.values())
-    return changed | {arm: replace(plans[arm], share=rest) for arm in plans if arm == first}
+    """Plans by which the leading arm gets what the others have found no use for, decided once."""
+    ledger, first = campaign.ledger, leading(campaign, plans)
+    recorded = ledger.stage(iteration, "handed over")
+    if recorded is None:
+        recorded = {}
+        for arm in plans:
+            if arm != first:
+                tried = ledger.candidates(iteration=iteration, arm=arm, reached=Gate.SELECTED)
+                spent = sum(c.force_calls for c in tried) / campaign.config.budget.force_calls_per_iteration
+                recorded[arm] = {"share": min(spent, plans[arm].share), "relaxations": len(tried)}
+        rest = 1.0 - sum(plan["share"] for plan in recorded.values())
+        recorded |= {arm: {"share": rest, "relaxations": plans[arm].relaxations} for arm in plans if arm == first}
+        with ledger.transaction():
+            ledger.finish_stage(iteration, "handed over", recorded)
+    return {arm: ArmPlan(**recorded[arm]) for arm in plans}
 
 
 def shares(campaign: Campaign, iteration: int) -> dict[str, float]:

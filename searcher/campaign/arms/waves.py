@@ -4,6 +4,7 @@ What a wave holds depends on nothing but the waves before it, all of which have 
 where a campaign was interrupted.
 """
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,7 +27,7 @@ compare different compositions."""
 WAVE = "wave:"
 """Begins the names of the stages that hold waves, numbered from 0."""
 PRERELAXED = "prerelaxed:"
-"""Begins the names of the stages that tell how often a wave's arms asked the surrogate"""
+"""Begins the names of the stages that tell how often a wave's arms asked the surrogate, and how long that took"""
 
 
 def wave(
@@ -51,7 +52,7 @@ def wave(
     ledger = campaign.ledger
     if _recorded(campaign, iteration, number) is None:
         first_arm = leading(campaign, plans)
-        proposed, chosen, asked = [], {}, {}
+        began, proposed, chosen, asked = time.monotonic(), [], {}, {}
         for arm in campaign.config.arms:
             if arm.name in sources:
                 known, source, plan = knowledge[arm.name], sources[arm.name], plans[arm.name]
@@ -65,7 +66,8 @@ def wave(
             ledger.add_candidates(proposed)
             ledger.finish_stage(iteration, f"{WAVE}{number}", chosen)
             if surrogate is not None:
-                ledger.finish_stage(iteration, f"{PRERELAXED}{number}", asked)
+                seconds = round(time.monotonic() - began, 1)
+                ledger.finish_stage(iteration, f"{PRERELAXED}{number}", {"evaluations": asked, "seconds": seconds})
     return [ledger.candidate(name) for name in _recorded(campaign, iteration, number) or ()]
 
 

@@ -64,10 +64,17 @@ def surrogate_potential(campaign: Campaign, iteration: int, console: Console) ->
 def _fitted(campaign: Campaign, iteration: int, console: Console) -> dict[str, Any]:
     """The record of an iteration: the last fit's, or a new one's."""
     section, ledger = campaign.config.prerelaxation, campaign.ledger
-    last = ledger.stage(iteration - 1, STAGE) or {"frames": 0, "fitted_in": None}
+    last = ledger.stage(iteration - 1, STAGE)
+    if last is None or last.get("potential") != campaign.potential_hash:  # another potential is learned from the start
+        last = {"frames": 0, "fitted_in": None}
     frames = _frames(campaign, iteration)
     if len(frames) < max(section.first_frames, (1.0 + section.growth) * last["frames"]):
-        return {"frames": last["frames"], "fitted_in": last["fitted_in"], "seconds": 0.0}
+        return {
+            "potential": campaign.potential_hash,
+            "frames": last["frames"],
+            "fitted_in": last["fitted_in"],
+            "seconds": 0.0,
+        }
     began = time.monotonic()
     console.print(f"  fitting a surrogate potential to {min(len(frames), section.frames)} of {len(frames)} frames …")
     rng = np.random.default_rng(spawn_seed(campaign.config.seed, iteration, STAGE, 0))
@@ -80,6 +87,7 @@ def _fitted(campaign: Campaign, iteration: int, console: Console) -> dict[str, A
         raise EnvironmentProblem(f"no surrogate potential could be fitted: {error}") from None
     files = {str(path.relative_to(campaign.folder)): file_hash(path) for path in sorted(xml.parent.iterdir())}
     return {
+        "potential": campaign.potential_hash,
         "frames": len(frames),
         "fitted_in": iteration,
         "seconds": round(time.monotonic() - began, 1),

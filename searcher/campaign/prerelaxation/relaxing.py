@@ -56,7 +56,10 @@ def prerelaxed(
     decided, guesses, evaluations = {}, {}, 0
     for outcome in campaign.executor.map(relax_task, payloads):
         candidate = candidates[outcome.index]
-        result = outcome.result or {"reason": outcome.failure, "force_calls": 0}
+        result = outcome.result
+        if result is None:
+            decided[candidate.id] = replace(candidate, verdict=Verdict.FAILED, reason=f"{REASON}{outcome.failure}")
+            continue
         evaluations += int(result["force_calls"])
         if result["reason"] not in (None, MAX_CALLS):
             decided[candidate.id] = _rejected(candidate, result["reason"])

@@ -1,5 +1,6 @@
 """Force calls go to the arms as configured, or in part to those that earn them."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import pytest
@@ -18,6 +19,7 @@ ARMS = [
 @dataclass
 class Ledger:
     relaxed: list[Candidate] = field(default_factory=list)
+    stages: dict = field(default_factory=dict)
 
     def add(self, iteration, arm, accepted, rejected, calls=20):
         for verdict, n in ((Verdict.ACCEPTED, accepted), (Verdict.REJECTED, rejected)):
@@ -29,6 +31,16 @@ class Ledger:
                         passed=Gate.CONVERGED, verdict=verdict, force_calls=calls,
                     )
                 )  # fmt: skip
+
+    def stage(self, iteration, name):
+        return self.stages.get((iteration, name))
+
+    def finish_stage(self, iteration, name, detail):
+        assert self.stage(iteration, name) is None
+        self.stages[iteration, name] = detail
+
+    def transaction(self):
+        return nullcontext()
 
     def candidates(self, iteration, arm, reached):
         return [c for c in self.relaxed if c.iteration == iteration and c.arm == arm and c.passed >= reached]
@@ -88,7 +100,9 @@ def test_the_leading_arm_gets_what_others_have_no_use_for_and_never_a_control():
     searched.ledger.add(0, "crossed", accepted=0, rejected=1, calls=total // 20)
     searched.ledger.add(0, "control", accepted=1, rejected=0, calls=total)
     found = handed_over(searched, 0, plans)
-    assert found["crossed"] == ArmPlan(pytest.approx(0.05), 4)
-    assert found["control"] == plans["control"]  # more than its share is no debt of the others
+    assert found["crossed"] == ArmPlan(pytest.approx(0.05), 1)
+    assert found["control"] == ArmPlan(0.5, 1)  # more than its share is no debt of the others
     assert found["moves"].share == pytest.approx(0.45)
+    searched.ledger.add(0, "crossed", accepted=1, rejected=1, calls=total // 20)
+    assert handed_over(searched, 0, plans) == found  # decided once
     assert leading(searched, {"control": plans["control"]}) == "control" and leading(searched, {}) is None
