@@ -13,6 +13,7 @@ from searcher.campaign.campaign import Campaign
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.relaxing import relaxation_payload
 from searcher.campaign.storage.candidate import Candidate, Verdict
+from searcher.errors import EnvironmentProblem
 from searcher.scoring.thermodynamics import Envelope, Line
 from searcher.scoring.validity import check_validity
 
@@ -43,6 +44,11 @@ def prerelaxed(
         By id, of those that are valid.
     evaluations : int
         Of the surrogate.
+
+    Raises
+    ------
+    EnvironmentProblem
+        If no relaxation in it comes to any end.
     """
     section = campaign.config.prerelaxation
     structures = {c.id: campaign.ledger.structure(str(c.proposed)) for c in candidates}
@@ -74,6 +80,11 @@ def prerelaxed(
         guesses[candidate.id] = Guess(envelope.distance(problem.gamma(atoms, float(result["energy"]))), deviation)
         with campaign.ledger.transaction():
             decided[candidate.id] = replace(candidate, proposed=campaign.ledger.put_structure(atoms))
+    if candidates and all(decided[c.id].verdict == Verdict.FAILED for c in candidates):
+        raise EnvironmentProblem(
+            f"none of {len(candidates)} relaxations in the surrogate potential ended "
+            f"({decided[candidates[0].id].reason}); see `execution` for their time and memory"
+        )
     return [decided[c.id] for c in candidates], guesses, evaluations
 
 
