@@ -21,13 +21,14 @@ from agox.helpers.confinement import Confinement
 from agox.postprocessors import WrapperPostprocess
 from agox.samplers import MetropolisSampler
 from ase import Atoms
+from ase.geometry import find_mic
 
 from benchmarks.search_yield.search_program import FMAX, STEPS, Problem, Search, Training, run_parts
 
 SURROGATE_SHARE = 2 / 3
 """of GOFEE's budget for the search with its surrogate; the rest relaxes what it found, which it never does itself"""
-SAME_ENERGY = 0.05
-"""eV: of candidates nearer than this one is relaxed"""
+SAME_PLACES = 0.5
+"""Å: of candidates whose atoms all lie nearer, such as both frames of GOFEE's single step, the lower is relaxed"""
 MOST_ITERATIONS = 10**6
 METROPOLIS = 0.25
 """eV, the package's own"""
@@ -83,12 +84,12 @@ def gofee(part: Search, start: Atoms, seed: int, training: Training) -> None:
     search.run(iterations=max(1, int(SURROGATE_SHARE * whole) // 2))  # two calls an iteration
     training.seconds += time.monotonic() - began
     relaxer = part.optimiser()
-    relaxed: list[float] = []
+    relaxed: list[np.ndarray] = []
     for candidate in sorted(search.get_database().get_all_candidates(), key=lambda c: c.get_potential_energy()):
-        energy = float(candidate.get_potential_energy())
-        if all(abs(energy - other) > SAME_ENERGY for other in relaxed):
-            relaxed.append(energy)
-            atoms = candidate.copy()
+        atoms = candidate.copy()
+        vectors = (find_mic(atoms.positions - other, atoms.cell, atoms.pbc)[1] for other in relaxed)
+        if all(lengths.max() > SAME_PLACES for lengths in vectors):
+            relaxed.append(atoms.positions.copy())
             atoms.calc = part.calculator
             relaxer(atoms, logfile=None).run(fmax=FMAX, steps=STEPS)
 
