@@ -73,7 +73,7 @@ class CompiledGap(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Energy, local energies, forces, and stress of a cell with three axes."""
+        """Energy, local energies, forces, and, where it is asked for, stress of a cell with three axes."""
         super().calculate(atoms, properties, system_changes)
         assert isinstance(self.atoms, Atoms)  # set by the base class just above
         species = np.searchsorted(self._numbers, self.atoms.numbers)
@@ -97,7 +97,7 @@ class CompiledGap(Calculator):
         energies += self._atomic_energies[species]
         self.results = {"energy": float(energies.sum()), "energies": energies, "forces": forces}
         self.results["free_energy"] = self.results["energy"]
-        if self.atoms.cell.rank == 3:
+        if "stress" in properties and self.atoms.cell.rank == 3:
             self.results["stress"] = full_3x3_to_voigt_6_stress(virial / self.atoms.get_volume())
 
 
