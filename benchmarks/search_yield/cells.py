@@ -25,7 +25,7 @@ class Cell:
     seeds : int
         How many times each arm searches it.
     iteration_calls : int
-        Force calls of one iteration of our campaigns; with a smaller budget a sixth of it.
+        Force calls of one iteration of our campaigns; with a smaller budget a fourth of it.
     donor : str
         The cell whose networks the arm *transfer* begins with, of the same voxels and largest counts; empty where there
         is none.
@@ -100,7 +100,7 @@ def campaign_settings(cell: Cell, table: str, name: str, seed: int, budget: int,
         "grid": {"shape": list(cell.grid_shape), "sigma": 0.55},
         "relaxation": relaxation_of(table),
         "budget": {
-            "force_calls_per_iteration": min(cell.iteration_calls, max(1, budget // 6)),
+            "force_calls_per_iteration": min(cell.iteration_calls, max(1, budget // 4)),
             "expected_calls_per_relaxation": 50,
         },
         "execution": {"workers": 1, "training_threads": 1},
