@@ -106,7 +106,8 @@ def in_order(
 
     Within an oxygen count (or all together without `composition_quota`) the largest expected gain goes first, or the
     lowest optimistic guess, put back for each one of its class that went before; a share of the places goes to the
-    least certain. Without guesses the order is that of the ids. Oxygen counts take turns.
+    least certain, and among equally uncertain ones to the lowest of the oxygen count that had fewest. Without guesses
+    the order is that of the ids. Oxygen counts take turns.
 
     Parameters
     ----------
@@ -121,16 +122,21 @@ def in_order(
     ranked = []
     for count, group in sorted(groups.items()):
         before = served.get(count, 0) if settings.composition_quota else sum(served.values())
-        ordered = _by_guess(group, guesses, problem, settings, before, margin) if guesses else group
+        had = Counter(served)
+        ordered = (
+            _by_guess(group, oxygen_counts, guesses, problem, settings, had, before, margin) if guesses else group
+        )
         ranked += [(rank, count, candidate) for rank, candidate in enumerate(ordered, start=before)]
     return [candidate for _, _, candidate in sorted(ranked, key=lambda row: row[:2])]
 
 
 def _by_guess(
     group: Sequence[Candidate],
+    oxygen_counts: Mapping[str, int],
     guesses: Mapping[str, Guess],
     problem: SurfaceProblem,
     settings: ScreeningSection,
+    had: Counter[int],
     before: int,
     margin: float,
 ) -> list[Candidate]:
@@ -142,12 +148,18 @@ def _by_guess(
     explored = round(settings.explored * before)
     while waiting:
         if explored < settings.explored * (before + len(chosen) + 1) - 0.5:
-            name = min(waiting, key=lambda n: (-guesses[n].new * guesses[n].deviation, n))
+            name = min(waiting, key=lambda n: _least_known(guesses[n], had[oxygen_counts[n]], n))
             explored += 1
         elif settings.rank == "gain":
             name = min(waiting, key=lambda n: (-guesses[n].gain(margin, handicap * taken[classes[n]]), n))
         else:
             name = min(waiting, key=lambda n: (guesses[n].optimistic(settings) + handicap * taken[classes[n]], n))
         taken[classes[name]] += 1
+        had[oxygen_counts[name]] += 1
         chosen.append(waiting.pop(name))
     return chosen
+
+
+def _least_known(guess: Guess, n_had: int, name: str) -> tuple[float, int, float, str]:
+    """The smaller, the more there is to learn; `n_had` have had their turn of the same oxygen count."""
+    return -guess.new * guess.deviation, n_had, guess.mean, name

@@ -157,7 +157,10 @@ class LocalExecutor:
     def _renew_pool(self, broken_for_nothing: int) -> None:
         """A pool breaks if a worker ends before the pool has read what it was at; its tasks begin anew in another."""
         if broken_for_nothing > TRIES:
-            raise EnvironmentProblem("the workers end before they begin a task; is there memory for them?")
+            raise EnvironmentProblem(
+                "the workers end before they begin a task: there is too little memory for them, or the script that "
+                "starts them has its calls outside of `if __name__ == \"__main__\":`, so that each worker starts it again"
+            )
         self._pool.stop()
         self._pool.join()
         self._pool = self._new_pool()

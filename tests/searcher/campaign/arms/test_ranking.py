@@ -72,6 +72,12 @@ def test_a_share_of_the_places_goes_to_the_least_certain():
     assert order(heights, [8] * 6, spreads).index(5) == 5
 
 
+def test_of_equally_uncertain_ones_the_lowest_of_the_rarest_composition_is_explored():
+    heights, counts = [0.01, 0.02, 0.05, 0.03, 0.04], [8, 8, 9, 7, 7]
+    explored = {"composition_quota": False, "explored": 0.5}
+    assert order(heights, counts, **explored) == [0, 3, 1, 2, 4]
+
+
 def test_what_is_told_above_the_margin_is_not_worth_calls_but_for_what_is_explored():
     guesses = [Guess(height, 0.003) for height in (0.010, 0.020, 0.024, 0.027, 0.029, 0.050)]
     assert n_worth_calls(guesses, SETTINGS, MARGIN) == 3
