@@ -80,10 +80,6 @@ class Watch(Calculator):
         same = self.atoms is not None and np.array_equal(atoms.positions, self.atoms.positions)
         return [] if same else ["positions"]
 
-    def reset(self) -> None:
-        """Forget the answer, and keep the atoms: only their positions are overwritten."""
-        self.results = {}
-
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -91,7 +87,8 @@ class Watch(Calculator):
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
         """Evaluate energy and forces; raises `RelaxationEnds` with a reason code if that was the last time."""
-        self._remember(atoms)
+        super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None  # set by the base class just above
         fault = check_input(self.atoms, (), self._limits)
         if fault is not None:
             raise RelaxationEnds(fault)
@@ -118,13 +115,6 @@ class Watch(Calculator):
                 raise RelaxationEnds(reason)
         if self.max_force <= self._fmax:
             raise RelaxationEnds(CONVERGED)
-
-    def _remember(self, atoms: Atoms | None) -> None:
-        """Keep what is asked about; within a relaxation nothing but positions differs, and copies take time."""
-        if self.atoms is None or atoms is None:
-            super().calculate(atoms)
-        else:
-            self.atoms.positions[:] = atoms.positions
 
     def _record(self, positions: np.ndarray, energy: float, forces: np.ndarray) -> None:
         self.energy, self.forces = energy, forces

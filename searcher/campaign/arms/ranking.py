@@ -123,9 +123,7 @@ def in_order(
     for count, group in sorted(groups.items()):
         before = served.get(count, 0) if settings.composition_quota else sum(served.values())
         had = Counter(served)
-        ordered = (
-            _by_guess(group, oxygen_counts, guesses, problem, settings, had, before, margin) if guesses else group
-        )
+        ordered = _by_guess(group, oxygen_counts, guesses, problem, settings, had, before, margin) if guesses else group
         ranked += [(rank, count, candidate) for rank, candidate in enumerate(ordered, start=before)]
     return [candidate for _, _, candidate in sorted(ranked, key=lambda row: row[:2])]
 

@@ -159,7 +159,7 @@ class LocalExecutor:
         if broken_for_nothing > TRIES:
             raise EnvironmentProblem(
                 "the workers end before they begin a task: there is too little memory for them, or the script that "
-                "starts them has its calls outside of `if __name__ == \"__main__\":`, so that each worker starts it again"
+                'starts them makes its calls outside of `if __name__ == "__main__":`, so that workers repeat it'
             )
         self._pool.stop()
         self._pool.join()
