@@ -9,9 +9,9 @@ from rich.console import Console
 
 from benchmarks.search_yield.cells import Cell, campaign_settings, configuration, merged, relaxing_to_the_end
 from benchmarks.search_yield.records import ArmRun, Relaxation, seconds_so_far, stopwatch
-from searcher.campaign.arms.waves import PRERELAXED
 from searcher.campaign.campaign import Campaign, open_campaign
 from searcher.campaign.loop import run_campaign
+from searcher.campaign.prerelaxation import waiting
 from searcher.campaign.prerelaxation.fitting import STAGE
 from searcher.campaign.storage.candidate import Candidate, Gate
 from searcher.campaign.storage.ledger import Ledger
@@ -124,5 +124,5 @@ def _training_seconds(ledger: Ledger) -> float:
 
 
 def _surrogate_calls(ledger: Ledger) -> int:
-    asked = [detail["evaluations"] for _, name, detail in ledger.stages() if name.startswith(PRERELAXED)]
+    asked = [detail["evaluations"] for _, name, detail in ledger.stages() if name.startswith(waiting.STAGE)]
     return sum(sum(by_arm.values()) for by_arm in asked)

@@ -23,7 +23,7 @@ def relax_candidates(
     campaign: Campaign,
     problem: SurfaceProblem,
     candidates: Sequence[Candidate],
-    progress: Progress = lambda done: None,
+    progress: Progress = lambda calls: None,
     stops: Mapping[str, StopPlan] | None = None,
 ) -> None:
     """Relax every candidate that has no result yet, what takes longest first.
@@ -33,6 +33,8 @@ def relax_candidates(
 
     Parameters
     ----------
+    progress : callable
+        Told each relaxation's force calls when it has ended.
     stops : mapping of str to StopPlan, optional
         By arm, what ends a relaxation early.
     """
@@ -48,6 +50,7 @@ def relax_candidates(
         payloads.append(payload if plan is None else {**payload, "criteria": plan.criteria(atoms)})
     for outcome in campaign.executor.map(relax_task, payloads):
         candidate = ordered[outcome.index]
+        calls = 0 if outcome.result is None else int(outcome.result["force_calls"])
         with campaign.ledger.transaction():
             if outcome.result is None:
                 failed = replace(candidate, verdict=Verdict.FAILED, reason=outcome.failure)
@@ -55,7 +58,7 @@ def relax_candidates(
             else:
                 require_same_potential(campaign, outcome.result)
                 record_relaxation(campaign, problem, candidate, outcome.result)
-        progress(1)
+        progress(calls)
 
 
 def require_same_potential(campaign: Campaign, result: dict[str, Any]) -> None:

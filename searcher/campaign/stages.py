@@ -16,6 +16,7 @@ from searcher.campaign.campaign import Campaign
 from searcher.campaign.early_stopping import EARLY_REASONS, StopPlan, plan_stops
 from searcher.campaign.judging import judge
 from searcher.campaign.prerelaxation.fitting import surrogate_potential
+from searcher.campaign.prerelaxation.waiting import begun, end_waiting
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.progress import counting
 from searcher.campaign.relaxing import relax_candidates
@@ -58,8 +59,8 @@ def search(
     if ledger.stage(iteration, "relax") is not None:
         return
     before = ledger.candidates(iteration=iteration, reached=Gate.SELECTED)
-    with counting(console, "relaxing", sum(plan.relaxations for plan in plans.values())) as advance:
-        advance(sum(c.finished or c.passed > Gate.SELECTED for c in before))
+    with counting(console, "force calls", campaign.config.budget.force_calls_per_iteration) as advance:
+        advance(sum(c.force_calls for c in before))
         knowledge = _knowledge(campaign, problem, snapshot, plans)
         surrogate, current = surrogate_potential(campaign, iteration, console), plans
         for number in count():
@@ -81,8 +82,10 @@ def search(
                     of_interest(found, arm, control),
                     of_interest(tried, arm, control),
                     of_interest(outcomes, arm, control),
+                    of_interest(begun(campaign, iteration, number), arm, control),
                 )
     with ledger.transaction():
+        end_waiting(campaign, iteration)
         ledger.finish_stage(iteration, "relax", {arm: _savings(campaign, iteration, arm) for arm in plans})
     for arm in plans:
         proposed, decoded, valid, relaxed = (

@@ -79,16 +79,21 @@ class Knowledge:
         self.learn(snapshot.known, snapshot.tried, outcomes)
 
     def learn(
-        self, found: Sequence[KnownTermination], tried: Sequence[Attempt] = (), outcomes: Sequence[Outcome] = ()
+        self,
+        found: Sequence[KnownTermination],
+        tried: Sequence[Attempt] = (),
+        outcomes: Sequence[Outcome] = (),
+        begun: Sequence[Attempt] = (),
     ) -> None:
-        """Add terminations, attempts and outcomes, in this order."""
+        """Add terminations, relaxations in vain, outcomes, and what was begun in the surrogate potential."""
         self._outcomes += outcomes
         new = [one.new for one in self._outcomes]
         if len(new) >= FEWEST_OUTCOMES and len(set(new)) == 2:
             scale = self._campaign.config.acceptance.kappa_min
             self.newness = Newness([one.kappa for one in self._outcomes], new, scale)
-        if tried and self._screening.known_basins:
-            add_tried(self._campaign, self._problem, self.basins, tried)
+        if self._screening.known_basins:
+            add_tried(self._campaign, self._problem, self.basins.starts, tried)
+            add_tried(self._campaign, self._problem, self.basins.prerelaxed, begun)
         if not found:
             return
         self.snapshot = Snapshot(self.snapshot.iteration, self.snapshot.known + tuple(found))

@@ -22,12 +22,13 @@ Found = TypeVar("Found", bound=_OfArm)
 
 @dataclass(frozen=True)
 class KnownBasins:
-    """Minima, the recorded structures that relaxed into them, and where relaxations in vain began.
+    """Minima, the recorded structures that relaxed into them, and where relaxations began that need no repeating.
 
     Attributes
     ----------
-    minima, paths, starts : KnownSet
-        Path structures are named ``ID@STEP``; starts are those of relaxations in vain.
+    minima, paths, starts, prerelaxed : KnownSet
+        Path structures are named ``ID@STEP``; starts are those of relaxations in vain; prerelaxed those of relaxations
+        in the surrogate potential, wherever they led.
     lines : dict
         γ(Δμ_O) of the minima by id.
     """
@@ -35,11 +36,19 @@ class KnownBasins:
     minima: KnownSet = field(default_factory=KnownSet)
     paths: KnownSet = field(default_factory=KnownSet)
     starts: KnownSet = field(default_factory=KnownSet)
+    prerelaxed: KnownSet = field(default_factory=KnownSet)
     lines: dict[str, Line] = field(default_factory=dict)
 
-    def nearest(self, queries: Sequence[LocalVectors]) -> list[tuple[float, str | None]]:
-        """Smallest κ to any minimum, path structure or start, and its name, for the free atoms of each query."""
-        found = zip(*(known.nearest(queries) for known in (self.minima, self.paths, self.starts)), strict=True)
+    def nearest(self, queries: Sequence[LocalVectors], prerelaxed: bool = True) -> list[tuple[float, str | None]]:
+        """Smallest κ to any minimum, path structure or start, and its name, for the free atoms of each query.
+
+        Parameters
+        ----------
+        prerelaxed : bool
+            Whether starts of relaxations in the surrogate count; not for what these relaxations led to.
+        """
+        sets = (self.minima, self.paths, self.starts, *([self.prerelaxed] if prerelaxed else []))
+        found = zip(*(known.nearest(queries) for known in sets), strict=True)
         return [min(each, key=lambda one: one[0]) for each in found]
 
 
@@ -60,7 +69,7 @@ def describe_known(campaign: Campaign, problem: SurfaceProblem, snapshot: Snapsh
     basins = KnownBasins()
     add_known(campaign, problem, basins, snapshot.known, with_paths)
     if with_paths:
-        add_tried(campaign, problem, basins, snapshot.tried)
+        add_tried(campaign, problem, basins.starts, snapshot.tried)
     return basins
 
 
@@ -79,9 +88,9 @@ def add_known(
     basins.lines.update({k.id: k.line for k in found})
 
 
-def add_tried(campaign: Campaign, problem: SurfaceProblem, basins: KnownBasins, tried: Sequence[Attempt]) -> None:
-    """Make known where relaxations in vain began: what begins alike ends alike."""
-    _add(campaign, problem, [(one.id, one.start, basins.starts) for one in tried])
+def add_tried(campaign: Campaign, problem: SurfaceProblem, starts: KnownSet, tried: Sequence[Attempt]) -> None:
+    """Make known where relaxations began: what begins alike ends alike."""
+    _add(campaign, problem, [(one.id, one.start, starts) for one in tried])
 
 
 def _add(campaign: Campaign, problem: SurfaceProblem, named: Sequence[tuple[str, str, KnownSet]]) -> None:

@@ -40,7 +40,9 @@ def assembled(problem: SurfaceProblem, proposal: Proposal) -> tuple[Atoms, str |
     return atoms, None if validity.valid else validity.reasons[0]
 
 
-def nearest_known(known: KnownBasins, free: Mapping[str, LocalVectors], reach: float) -> dict[str, Nearest]:
+def nearest_known(
+    known: KnownBasins, free: Mapping[str, LocalVectors], reach: float, prerelaxed: bool = True
+) -> dict[str, Nearest]:
     """What is known beside each proposal, by its name.
 
     Parameters
@@ -49,6 +51,8 @@ def nearest_known(known: KnownBasins, free: Mapping[str, LocalVectors], reach: f
         Of the proposals' free atoms.
     reach : float
         κ up to which a proposal lies in the basin of something known.
+    prerelaxed : bool
+        Whether it counts what relaxations in the surrogate potential began with.
     """
-    found = zip(free, known.nearest(list(free.values())), strict=True)
+    found = zip(free, known.nearest(list(free.values()), prerelaxed), strict=True)
     return {name: Nearest(kappa, nearest, kappa <= reach) for name, (kappa, nearest) in found}

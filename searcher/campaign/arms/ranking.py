@@ -89,8 +89,12 @@ def n_worth_calls(guesses: Iterable[Guess], settings: ScreeningSection, margin: 
     margin : float
         Of acceptance, in eV/Å².
     """
-    hopeful = sum(guess.optimistic(settings) <= margin for guess in guesses)
-    return round(hopeful / (1.0 - min(settings.explored, 0.5)))
+    return round(n_hopeful(guesses, settings, margin) / (1.0 - min(settings.explored, 0.5)))
+
+
+def n_hopeful(guesses: Iterable[Guess], settings: ScreeningSection, margin: float) -> int:
+    """How many may be hoped to relax to below the margin (eV/Å²)."""
+    return sum(guess.optimistic(settings) <= margin for guess in guesses)
 
 
 def in_order(

@@ -7,27 +7,28 @@ where a campaign was interrupted.
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from relax.potential import PotentialSpec
 from searcher.campaign.arms.knowledge import Knowledge, Outcome, led_to_something_new
 from searcher.campaign.arms.proposing import draw_proposals
-from searcher.campaign.arms.screening import oxygen_count, record_proposals, select
+from searcher.campaign.arms.ranking import n_hopeful
+from searcher.campaign.arms.screening import MEV, oxygen_count, record_proposals, select
 from searcher.campaign.arms.shares import ArmPlan, leading
 from searcher.campaign.arms.source import Source
 from searcher.campaign.campaign import Campaign
-from searcher.campaign.prerelaxation.relaxing import prerelaxed
+from searcher.campaign.prerelaxation import waiting
+from searcher.campaign.prerelaxation.relaxing import Prerelaxed, prerelaxed, promises
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.storage.candidate import Candidate, Gate
 from searcher.config import ArmSection
+from searcher.scoring.newness import Newness
 
 AFTER_PRERELAXATION = {"reach": 1.0, "known_basins": True, "composition_quota": False, "explored": 0.1}
 """How minima of a surrogate are screened: they are where they will stay, and their heights are told well enough to
 compare different compositions."""
 WAVE = "wave:"
 """Begins the names of the stages that hold waves, numbered from 0."""
-PRERELAXED = "prerelaxed:"
-"""Begins the names of the stages that tell how often a wave's arms asked the surrogate, and how long that took"""
 
 
 def wave(
@@ -52,22 +53,20 @@ def wave(
     ledger = campaign.ledger
     if _recorded(campaign, iteration, number) is None:
         first_arm = leading(campaign, plans)
-        began, proposed, chosen, asked = time.monotonic(), [], {}, {}
+        began, turns = time.monotonic(), {}
         for arm in campaign.config.arms:
             if arm.name in sources:
                 known, source, plan = knowledge[arm.name], sources[arm.name], plans[arm.name]
                 first = surrogate if arm.feeds_training else None
-                candidates, asked[arm.name] = _proposals(
-                    campaign, problem, known, arm, source, plan, first, int(arm.name == first_arm)
-                )
-                proposed += candidates
-                chosen[arm.name] = {c.id: c.kappa for c in candidates if c.passed == Gate.SELECTED}
+                turns[arm.name] = _turn(campaign, problem, known, arm, source, plan, first, int(arm.name == first_arm))
         with ledger.transaction():
-            ledger.add_candidates(proposed)
-            ledger.finish_stage(iteration, f"{WAVE}{number}", chosen)
+            ledger.add_candidates([c for turn in turns.values() for c in turn.drawn])
+            for candidate in (c for turn in turns.values() for c in turn.waited):
+                ledger.update_candidate(candidate)
+            ledger.finish_stage(iteration, f"{WAVE}{number}", {arm: turn.chosen for arm, turn in turns.items()})
             if surrogate is not None:
-                seconds = round(time.monotonic() - began, 1)
-                ledger.finish_stage(iteration, f"{PRERELAXED}{number}", {"evaluations": asked, "seconds": seconds})
+                found = {arm: turn.prerelaxed for arm, turn in turns.items()}
+                waiting.record(campaign, iteration, number, found, time.monotonic() - began)
     return [ledger.candidate(name) for name in _recorded(campaign, iteration, number) or ()]
 
 
@@ -105,7 +104,21 @@ def _by_id(chosen: Mapping[str, Mapping[str, float | None]]) -> dict[str, float 
     return {name: kappa for starts in chosen.values() for name, kappa in starts.items()}
 
 
-def _proposals(
+@dataclass(frozen=True)
+class _Turn:
+    """What one arm does in one wave: candidates drawn in it, those that waited for it, and what the surrogate said."""
+
+    drawn: list[Candidate] = field(default_factory=list)
+    waited: list[Candidate] = field(default_factory=list)
+    prerelaxed: Prerelaxed = field(default_factory=Prerelaxed)
+
+    @property
+    def chosen(self) -> dict[str, float | None]:
+        """κ of what is relaxed by force calls, by id."""
+        return {c.id: c.kappa for c in [*self.waited, *self.drawn] if c.passed == Gate.SELECTED}
+
+
+def _turn(
     campaign: Campaign,
     problem: SurfaceProblem,
     known: Knowledge,
@@ -114,44 +127,61 @@ def _proposals(
     plan: ArmPlan,
     surrogate: PotentialSpec | None,
     n_least: int,
-) -> tuple[list[Candidate], int]:
-    """An arm's proposals for one wave, what is worth force calls selected, everything else finished.
-
-    Also how many evaluations of the surrogate that took. However little it promises, `n_least` are relaxed.
-    """
+) -> _Turn:
+    """An arm's proposals for one wave, what is worth force calls selected; however little they promise, `n_least`."""
     iteration = known.snapshot.iteration
     relaxed = campaign.ledger.candidates(iteration=iteration, arm=arm.name, reached=Gate.SELECTED)
-    n_before = campaign.ledger.funnel(arm.name, iteration)["proposed"]
     n_wanted = min(max(1, round(plan.share * campaign.config.budget.wave)), _affordable(campaign, relaxed, plan))
     if not n_wanted:
-        return [], 0
-    n_drawn = n_wanted * arm.screening.oversampling
+        return _Turn()
+    served = Counter(oxygen_count(campaign.ledger.structure(str(c.proposed))) for c in relaxed)
+    if surrogate is None:
+        newness = known.newness if arm.screening.newness else None
+        return _Turn(_shortlisted(campaign, problem, known, arm, source, n_wanted, n_wanted, served, newness))
+    screening = arm.screening.model_copy(update=AFTER_PRERELAXATION)
+    margin = campaign.config.acceptance.margin_mev_per_A2 * MEV
+    waited = waiting.waiting(campaign, iteration, arm.name)
+    said = waiting.energies(campaign, iteration)
+    promised = promises(campaign, problem, waited, said, known.snapshot.lines)
+    drawn, found = [], Prerelaxed()
+    if n_hopeful(promised.values(), screening, margin) < n_wanted:
+        n_candidates = n_wanted * campaign.config.prerelaxation.candidates
+        drawn = _shortlisted(campaign, problem, known, arm, source, n_wanted, n_candidates, served)
+        awaited = [replace(c, passed=Gate.VALID) for c in drawn if c.passed == Gate.SELECTED]
+        found = prerelaxed(campaign, problem, surrogate, awaited)
+        promised |= promises(campaign, problem, found.candidates, found.energies, known.snapshot.lines)
+    chosen = select(
+        campaign, problem, [*waited, *found.candidates], known.basins, n_wanted, screening,
+        campaign.config.acceptance.kappa_min, None, served, None, promised, n_least,
+    )  # fmt: skip
+    decided = {c.id: c for c in waiting.kept_waiting(campaign, chosen, promised, screening, margin)}
+    return _Turn([decided.get(c.id, c) for c in drawn], [decided[c.id] for c in waited], found)
+
+
+def _shortlisted(
+    campaign: Campaign,
+    problem: SurfaceProblem,
+    known: Knowledge,
+    arm: ArmSection,
+    source: Source,
+    n_wanted: int,
+    n_chosen: int,
+    served: Counter[int],
+    newness: Newness | None = None,
+) -> list[Candidate]:
+    """What an arm draws to relax `n_wanted`, `n_chosen` of it selected and everything else finished."""
+    iteration = known.snapshot.iteration
+    n_before = campaign.ledger.funnel(arm.name, iteration)["proposed"]
     drawn = draw_proposals(
-        source.given(known), source.conditions, n_drawn,
+        source.given(known), source.conditions, n_wanted * arm.screening.oversampling,
         seed=campaign.config.seed, iteration=iteration, arm=arm.name, n_before=n_before, weights=source.weights,
     )  # fmt: skip
     with campaign.ledger.transaction():
         candidates = record_proposals(campaign, problem, iteration, arm.name, drawn, n_before)
-    served = Counter(oxygen_count(campaign.ledger.structure(str(c.proposed))) for c in relaxed)
-    kappa_min = campaign.config.acceptance.kappa_min
-    if surrogate is None:
-        selected = select(
-            campaign, problem, candidates, known.basins, n_wanted, arm.screening, kappa_min, known.surrogate, served,
-            known.newness if arm.screening.newness else None,
-        )  # fmt: skip
-        return selected, 0
-    shortlisted = select(
-        campaign, problem, candidates, known.basins, n_wanted * campaign.config.prerelaxation.candidates,
-        arm.screening, kappa_min, known.surrogate, served,
+    return select(
+        campaign, problem, candidates, known.basins, n_chosen, arm.screening, campaign.config.acceptance.kappa_min,
+        known.surrogate, served, newness,
     )  # fmt: skip
-    waiting = [replace(c, passed=Gate.VALID) for c in shortlisted if c.passed == Gate.SELECTED]
-    led, promised, evaluations = prerelaxed(campaign, problem, surrogate, waiting, known.snapshot.lines)
-    screening = arm.screening.model_copy(update=AFTER_PRERELAXATION)
-    chosen = select(
-        campaign, problem, led, known.basins, n_wanted, screening, kappa_min, None, served, None, promised, n_least
-    )
-    decided = {c.id: c for c in chosen}
-    return [decided.get(c.id, c) for c in shortlisted], evaluations
 
 
 def _affordable(campaign: Campaign, relaxed: list[Candidate], plan: ArmPlan) -> int:

@@ -1,7 +1,7 @@
 """Shortlisted proposals, relaxed in the surrogate potential: where they lead, and how low."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -22,28 +22,33 @@ REASON = "surrogate_"
 MEV = 1e-3
 
 
-def prerelaxed(
-    campaign: Campaign,
-    problem: SurfaceProblem,
-    surrogate: PotentialSpec,
-    candidates: Sequence[Candidate],
-    known: Mapping[str, Line],
-) -> tuple[list[Candidate], dict[str, Guess], int]:
-    """Candidates with the structures that they relax to, or the reason why they need no force call; what they promise.
+@dataclass(frozen=True)
+class Prerelaxed:
+    """What relaxing proposals in the surrogate gave.
 
-    Parameters
+    Attributes
     ----------
-    known : mapping of str to Line
-        γ(Δμ_O) of what is known, whose envelope heights are counted from.
-
-    Returns
-    -------
     candidates : list of Candidate
-        In the order of the given ones.
-    guesses : dict
-        By id, of those that are valid.
+        In the order of the given ones, with the structures that they relaxed to, or the reason why they need no force
+        call.
+    energies : mapping of str to float
+        By id in eV, of those that are valid.
+    starts : mapping of str to str
+        By id the structures that they began with, but for those whose relaxations failed.
     evaluations : int
         Of the surrogate.
+    """
+
+    candidates: list[Candidate] = field(default_factory=list)
+    energies: dict[str, float] = field(default_factory=dict)
+    starts: dict[str, str] = field(default_factory=dict)
+    evaluations: int = 0
+
+
+def prerelaxed(
+    campaign: Campaign, problem: SurfaceProblem, surrogate: PotentialSpec, candidates: Sequence[Candidate]
+) -> Prerelaxed:
+    """Relax candidates in the surrogate.
 
     Raises
     ------
@@ -57,9 +62,7 @@ def prerelaxed(
         payload = relaxation_payload(campaign, problem, structures[candidate.id])
         settings = {**payload["settings"], "max_calls": section.max_calls, "snapshots": 0}
         payloads.append({**payload, "potential": surrogate.as_dict(), "settings": settings})
-    envelope = Envelope(known, problem.delta_mu_o_range)
-    deviation = section.deviation_mev_per_A2 * MEV
-    decided, guesses, evaluations = {}, {}, 0
+    decided, energies, evaluations = {}, {}, 0
     for outcome in campaign.executor.map(relax_task, payloads):
         candidate = candidates[outcome.index]
         result = outcome.result
@@ -77,7 +80,7 @@ def prerelaxed(
         if not validity.valid:
             decided[candidate.id] = _rejected(candidate, validity.reasons[0])
             continue
-        guesses[candidate.id] = Guess(envelope.distance(problem.gamma(atoms, float(result["energy"]))), deviation)
+        energies[candidate.id] = float(result["energy"])
         with campaign.ledger.transaction():
             decided[candidate.id] = replace(candidate, proposed=campaign.ledger.put_structure(atoms))
     if candidates and all(decided[c.id].verdict == Verdict.FAILED for c in candidates):
@@ -85,7 +88,34 @@ def prerelaxed(
             f"none of {len(candidates)} relaxations in the surrogate potential ended "
             f"({decided[candidates[0].id].reason}); see `execution` for their time and memory"
         )
-    return [decided[c.id] for c in candidates], guesses, evaluations
+    starts = {c.id: str(c.proposed) for c in candidates if decided[c.id].verdict != Verdict.FAILED}
+    return Prerelaxed([decided[c.id] for c in candidates], energies, starts, evaluations)
+
+
+def promises(
+    campaign: Campaign,
+    problem: SurfaceProblem,
+    candidates: Sequence[Candidate],
+    energies: Mapping[str, float],
+    known: Mapping[str, Line],
+) -> dict[str, Guess]:
+    """By id how high candidates are expected to end, from the surrogate's energies of where they stand.
+
+    Parameters
+    ----------
+    energies : mapping of str to float
+        In eV.
+    known : mapping of str to Line
+        γ(Δμ_O) of what is known, whose envelope heights are counted from.
+    """
+    envelope = Envelope(known, problem.delta_mu_o_range)
+    deviation = campaign.config.prerelaxation.deviation_mev_per_A2 * MEV
+    guesses = {}
+    for candidate in candidates:
+        if candidate.id in energies:
+            line = problem.gamma(campaign.ledger.structure(str(candidate.proposed)), energies[candidate.id])
+            guesses[candidate.id] = Guess(envelope.distance(line), deviation)
+    return guesses
 
 
 def _rejected(candidate: Candidate, reason: str) -> Candidate:

@@ -1,0 +1,80 @@
+"""What a surrogate thinks well of and a wave has no place for waits for the next waves of its iteration."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from searcher.campaign.arms.ranking import Guess
+from searcher.campaign.arms.screening import NOT_SELECTED, oxygen_count
+from searcher.campaign.campaign import Campaign
+from searcher.campaign.prerelaxation.relaxing import Prerelaxed
+from searcher.campaign.snapshot import Attempt
+from searcher.campaign.storage.candidate import Candidate, Gate, Verdict
+from searcher.config import ScreeningSection
+
+STAGE = "prerelaxed:"
+"""Begins the names of the stages that tell what a wave's arms asked the surrogate, and what it said"""
+
+
+def record(campaign: Campaign, iteration: int, number: int, found: Mapping[str, Prerelaxed], seconds: float) -> None:
+    """Of a wave by arm what was asked; the caller holds the transaction."""
+    campaign.ledger.finish_stage(
+        iteration,
+        f"{STAGE}{number}",
+        {
+            "evaluations": {arm: one.evaluations for arm, one in found.items()},
+            "seconds": round(seconds, 1),
+            "energies": {name: energy for one in found.values() for name, energy in one.energies.items()},
+            "starts": {arm: one.starts for arm, one in found.items()},
+        },
+    )
+
+
+def waiting(campaign: Campaign, iteration: int, arm: str) -> list[Candidate]:
+    """An arm's proposals that stand where the surrogate left them, and have had no place yet."""
+    valid = campaign.ledger.candidates(iteration=iteration, arm=arm, reached=Gate.VALID)
+    return [c for c in valid if c.passed == Gate.VALID and not c.finished]
+
+
+def energies(campaign: Campaign, iteration: int) -> dict[str, float]:
+    """By id in eV what the surrogate said in an iteration."""
+    return {name: energy for said in _recorded(campaign, iteration) for name, energy in said["energies"].items()}
+
+
+def begun(campaign: Campaign, iteration: int, number: int) -> tuple[Attempt, ...]:
+    """Where relaxations in the surrogate began in a wave: what begins alike ends alike."""
+    said = campaign.ledger.stage(iteration, f"{STAGE}{number}") or {"starts": {}}
+    return tuple(Attempt(name, arm, key) for arm, of_arm in said["starts"].items() for name, key in of_arm.items())
+
+
+def kept_waiting(
+    campaign: Campaign,
+    candidates: Sequence[Candidate],
+    promised: Mapping[str, Guess],
+    settings: ScreeningSection,
+    margin: float,
+) -> list[Candidate]:
+    """Candidates of a wave, those open again that may have a later place: hopeful ones and each composition's lowest.
+
+    Parameters
+    ----------
+    margin : float
+        Of acceptance, in eV/Å².
+    """
+    left_over = [c for c in candidates if c.reason == NOT_SELECTED]
+    lowest: dict[int, str] = {}
+    for candidate in sorted(left_over, key=lambda c: (promised[c.id].mean, c.id)):
+        lowest.setdefault(oxygen_count(campaign.ledger.structure(str(candidate.proposed))), candidate.id)
+    kept = {c.id for c in left_over if promised[c.id].optimistic(settings) <= margin} | set(lowest.values())
+    return [replace(c, verdict=Verdict.OPEN, reason=None) if c.id in kept else c for c in candidates]
+
+
+def end_waiting(campaign: Campaign, iteration: int) -> None:
+    """Nothing waits beyond its iteration, as the next one has another surrogate; the caller holds the transaction."""
+    for candidate in campaign.ledger.candidates(iteration=iteration, verdict=Verdict.OPEN, reached=Gate.VALID):
+        if candidate.passed == Gate.VALID:
+            campaign.ledger.update_candidate(replace(candidate, verdict=Verdict.REJECTED, reason=NOT_SELECTED))
+
+
+def _recorded(campaign: Campaign, iteration: int) -> list[dict[str, Any]]:
+    return [said for i, name, said in campaign.ledger.stages() if i == iteration and name.startswith(STAGE)]
