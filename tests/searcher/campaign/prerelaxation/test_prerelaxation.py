@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from searcher.campaign.beginning.preparation import prepare
 from searcher.campaign.campaign import open_campaign
 from searcher.campaign.loop import run_campaign
 from searcher.campaign.prerelaxation.fitting import STAGE
 from searcher.campaign.prerelaxation.relaxing import REASON
-from searcher.campaign.storage.candidate import Gate
+from searcher.campaign.prerelaxation.waiting import begun
+from searcher.campaign.storage.candidate import Gate, Verdict
 from searcher.campaign.storage.ledger import Ledger
 from searcher.campaign.storage.verification import damage, digest
 from searcher.errors import EnvironmentProblem
 from searcher.loading import load_config
+from searcher.scoring.known_set import KnownSet
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[4]
@@ -59,6 +62,25 @@ def test_the_first_iteration_teaches_it_and_the_second_uses_it(finished: Path) -
         reasons = {arm: {c.reason for c in ledger.candidates(iteration=1, arm=arm)} for arm in ("random", "control")}
         assert not any(str(reason).startswith(REASON) for reason in reasons["control"])
         assert damage(finished, ledger) == []
+
+
+def test_nothing_is_begun_in_it_that_begins_like_something_of_an_earlier_wave(finished: Path) -> None:
+    config = load_config(ROOT / "tests/configs/tiny.yaml", [f"runs={finished.parent}", *ON])
+    campaign = open_campaign(config, Event())
+    try:
+        problem = prepare(campaign, Console(quiet=True))
+        waves = [begun(campaign, 1, number) for number in range(100)]
+        assert sum(len(wave) > 0 for wave in waves) > 1
+        assert not campaign.ledger.candidates(verdict=Verdict.OPEN)
+        known, reach = KnownSet(), config.acceptance.kappa_min * config.arms[0].screening.reach
+        for wave in waves:
+            structures = {one.start: campaign.ledger.structure(one.start) for one in wave}
+            described = campaign.fingerprints.of_free(structures, problem.template.n_frozen)
+            assert all(kappa > reach for kappa, _ in known.nearest(list(described.values())))
+            for key, vectors in described.items():
+                known.add(key, vectors, 0.0)
+    finally:
+        campaign.close()
 
 
 def test_its_starts_are_nearer_to_minima_than_those_of_the_control(finished: Path) -> None:
