@@ -8,6 +8,8 @@ import numpy as np
 from benchmarks.search_yield.pool import Pool, Search
 from searcher.scoring.thermodynamics import Envelope, Line
 
+LOOP_ARM = "gan"
+"""The whole loop, whose advantage is measured"""
 BOOTSTRAPS = 2000
 BAND = (5.0, 95.0)
 """percentiles"""

@@ -9,6 +9,7 @@ from benchmarks.search_yield import external_arms, hopping_arms
 from benchmarks.search_yield.figures import yield_picture
 from benchmarks.search_yield.frame import Frame
 from benchmarks.search_yield.measures import (
+    LOOP_ARM,
     Figure,
     advantage,
     arms_of,
@@ -27,7 +28,6 @@ from relax.potential import potential_hash
 from searcher.files import write_text
 from searcher.scoring.thermodynamics import Line
 
-LOOP_ARM = "gan"
 OTHERS = ("random", "random_oxygen", *hopping_arms.ARMS, *external_arms.ARMS)
 """Searches that a user would pick instead"""
 FEWEST_FOR_A_BAND = 3
