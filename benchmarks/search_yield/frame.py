@@ -36,6 +36,8 @@ class Frame:
         γ(Δμ_O) of what it relaxes to.
     withheld : dict of str to ase.Atoms
         Relaxed terminations by construction that no arm is given, those of an allowed composition.
+    withheld_lines : dict of str to Line
+        Their γ(Δμ_O).
     """
 
     cell: Cell
@@ -46,6 +48,7 @@ class Frame:
     start: Atoms
     start_line: Line
     withheld: dict[str, Atoms]
+    withheld_lines: dict[str, Line]
     delta_mu_o_range: tuple[float, float]
     kappa_min: float
 
@@ -72,7 +75,7 @@ def open_frame(cell: Cell, work: Path) -> Iterator[Frame]:
     campaign = open_campaign(config, Event())
     try:
         problem = prepare(campaign, Console(stderr=True))
-        start = _start(campaign, cell)
+        start, withheld = _start(campaign, cell), _withheld(campaign, problem, cell)
         yield Frame(
             cell=cell,
             problem=problem,
@@ -80,8 +83,9 @@ def open_frame(cell: Cell, work: Path) -> Iterator[Frame]:
             executor=campaign.executor,
             fingerprints=campaign.fingerprints,
             start=campaign.ledger.structure(str(start.proposed)),
-            start_line=Line(float(start.gamma_zero or 0.0), float(start.gamma_slope or 0.0)),
-            withheld=_withheld(campaign, problem, cell),
+            start_line=start.measured_line,
+            withheld={str(c.label): campaign.ledger.structure(str(c.relaxed)) for c in withheld},
+            withheld_lines={str(c.label): c.measured_line for c in withheld},
             delta_mu_o_range=problem.delta_mu_o_range,
             kappa_min=config.acceptance.kappa_min,
         )
@@ -98,10 +102,10 @@ def _start(campaign: Campaign, cell: Cell) -> Candidate:
     return start
 
 
-def _withheld(campaign: Campaign, problem: SurfaceProblem, cell: Cell) -> dict[str, Atoms]:
-    found = {}
+def _withheld(campaign: Campaign, problem: SurfaceProblem, cell: Cell) -> list[Candidate]:
+    found = []
     for candidate in campaign.ledger.candidates(iteration=PREPARATION, arm="seed", reached=Gate.VALID_RELAXED):
-        atoms = campaign.ledger.structure(str(candidate.relaxed))
-        if candidate.label != f"{cell.facet}-{START}" and problem.counts_allowed(problem.template.free_part(atoms)[0]):
-            found[str(candidate.label)] = atoms
+        free, _ = problem.template.free_part(campaign.ledger.structure(str(candidate.relaxed)))
+        if candidate.label != f"{cell.facet}-{START}" and problem.counts_allowed(free):
+            found.append(candidate)
     return found

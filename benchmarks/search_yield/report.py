@@ -34,6 +34,8 @@ FEWEST_FOR_A_BAND = 3
 """runs"""
 NARROW, WIDE = 0.010, WIDEST_MARGIN
 MEV = 1000.0
+SAME_SLOPE = 1e-6
+"""Å⁻²; γ(Δμ_O) of terminations with equally much oxygen are parallel"""
 HEADERS = (
     "arm",
     "runs",
@@ -94,6 +96,7 @@ def report(frame: Frame, pool: Pool, table: str, name: str) -> str:
         "",
         LEGEND,
         *_advantage(pool, rng),
+        *_withheld(frame, pool),
         f"![distinct terminations against force calls](pictures/{name}.svg)",
         "",
         _origin(pool, potential_hash(frame.potential)),
@@ -142,6 +145,21 @@ def _advantage(pool: Pool, rng: np.random.Generator) -> list[str]:
         told.append(f"{found.median:.2f} ({found.low:.2f}–{found.high:.2f}) within {MEV * margin:g} meV/Å²")
     names = ", ".join(f"`{arm}`" for arm in others)
     return [f"`{LOOP_ARM}` found {' and '.join(told)} for each one of the best of {names}.", ""]
+
+
+def _withheld(frame: Frame, pool: Pool) -> list[str]:
+    """How low what was withheld is, beside what was found of the same composition, and who found it."""
+    told = []
+    for label, line in frame.withheld_lines.items():
+        found = sum(search.again[label] is not None for search in pool.searches)
+        alike = [o for s in pool.searches for _, o in s.lines if math.isclose(o.slope, line.slope, abs_tol=SAME_SLOPE)]
+        lowest = min((pool.envelope.distance(one) for one in alike), default=math.inf)
+        height = pool.envelope.distance(line)
+        told.append(
+            f"`{label}` lies {MEV * height:.0f} meV/Å² above the pooled envelope, the lowest found with as much oxygen "
+            f"{MEV * lowest:.0f}; {found} of {len(pool.searches)} runs found it"
+        )
+    return [f"Of what was withheld, {'; '.join(told)}.", ""] if told else []
 
 
 def _budgets(pool: Pool) -> str:
