@@ -9,6 +9,7 @@ from rich.console import Console
 
 from benchmarks.search_yield.cells import Cell, campaign_settings, configuration, merged, relaxing_to_the_end
 from benchmarks.search_yield.records import ArmRun, Relaxation, seconds_so_far, stopwatch
+from searcher.campaign.arms.waves import waves
 from searcher.campaign.campaign import Campaign, open_campaign
 from searcher.campaign.loop import run_campaign
 from searcher.campaign.prerelaxation import waiting
@@ -92,7 +93,7 @@ def force_calls(ledger: Ledger) -> int:
 
 def _relaxations(ledger: Ledger) -> list[Relaxation]:
     calls, found = 0, []
-    for candidate in _in_order([c for c in ledger.candidates() if c.force_calls]):
+    for candidate in _in_order([c for c in ledger.candidates() if c.force_calls], waves(ledger)):
         calls += candidate.force_calls
         numbers: list[int] = []
         positions: list[list[float]] = []
@@ -104,18 +105,15 @@ def _relaxations(ledger: Ledger) -> list[Relaxation]:
     return found
 
 
-def _in_order(candidates: list[Candidate]) -> list[Candidate]:
-    """By iteration; within one, arms take turns in proportion to how much each relaxes."""
-    sizes: dict[tuple[int, str], int] = {}
-    places = {}
+def _in_order(candidates: list[Candidate], waves: Mapping[str, int]) -> list[Candidate]:
+    """By iteration and wave; within one, arms take turns in proportion to how much each relaxes."""
+    sizes: dict[tuple[int, int, str], int] = {}
+    groups, places = {}, {}
     for candidate in sorted(candidates, key=lambda c: c.id):
-        group = (candidate.iteration, candidate.arm)
+        group = groups[candidate.id] = (candidate.iteration, waves.get(candidate.id, 0), candidate.arm)
         places[candidate.id] = sizes.get(group, 0)
         sizes[group] = places[candidate.id] + 1
-    return sorted(
-        candidates,
-        key=lambda c: (c.iteration, (places[c.id] + 0.5) / sizes[c.iteration, c.arm], c.arm),
-    )
+    return sorted(candidates, key=lambda c: (*groups[c.id][:2], (places[c.id] + 0.5) / sizes[groups[c.id]], c.arm))
 
 
 def _training_seconds(ledger: Ledger) -> float:

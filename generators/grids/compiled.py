@@ -12,7 +12,8 @@ LANES = 8
 """Voxels along z that are worked on together, a vector of the processor."""
 REACH = {np.dtype(np.float32): 5.0, np.dtype(np.float64): 8.5}
 """Reach of a Gaussian in σ: beyond it a value is below 4e-6 in single and 3e-16 in double precision."""
-COMPILED: dict[str, Any] = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}}
+COMPILED: dict[str, Any] = {"cache": True, "error_model": "numpy"}
+"""Without `fastmath`: last digits must not depend on whether code was just compiled or comes out of a cache."""
 
 
 def gaussian_sums(positions: np.ndarray, channels: np.ndarray, spec: GridSpec) -> np.ndarray:

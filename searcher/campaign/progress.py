@@ -23,8 +23,8 @@ def counting(console: Console, label: str, total: int) -> Iterator[Callable[[int
 
     def advance(steps: int) -> None:
         nonlocal done, shown
-        done += steps
-        if done == total or time.monotonic() - shown > PLAIN_EVERY_S:
+        before, done = done, done + steps
+        if before < total <= done or time.monotonic() - shown > PLAIN_EVERY_S:
             shown = time.monotonic()
             console.print(f"  {label}: {done}/{total}")
 

@@ -28,7 +28,7 @@ class KnownTermination:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A relaxation that led to no valid minimum of its own: it ended early, in something known, or nowhere."""
+    """A relaxation not to be repeated: it ended early, in something known, or nowhere, or was one in a surrogate."""
 
     id: str
     arm: str

@@ -212,3 +212,18 @@ def test_harmonics_slopes_are_tangential_and_right(direction: np.ndarray) -> Non
         behind[axis] -= step
         difference = harmonics(ahead / np.linalg.norm(ahead))[0] - harmonics(behind / np.linalg.norm(behind))[0]
         np.testing.assert_allclose(slopes[:, axis], difference / (2 * step), atol=1e-8)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_code_that_was_just_compiled_answers_to_the_bit_like_the_same_code_out_of_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    found = []
+    for _ in range(2):
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            found.append(pool.submit(by_machine_code, {"gap": str(GAP), "structures": STRUCTURES}).result(timeout=300))
+    assert list(tmp_path.rglob("*.nbc"))
+    for compiled, cached in zip(*found, strict=True):
+        assert all(np.array_equal(compiled[name], cached[name]) for name in compiled)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from searcher.campaign.arms.known import KnownBasins, add_known, add_tried
+from searcher.campaign.arms.known import KnownBasins, add_begun, add_known, add_tried
 from searcher.campaign.campaign import Campaign
 from searcher.campaign.early_stopping import KNOWN_MINIMUM
 from searcher.campaign.problem import SurfaceProblem
@@ -92,8 +92,8 @@ class Knowledge:
             scale = self._campaign.config.acceptance.kappa_min
             self.newness = Newness([one.kappa for one in self._outcomes], new, scale)
         if self._screening.known_basins:
-            add_tried(self._campaign, self._problem, self.basins.starts, tried)
-            add_tried(self._campaign, self._problem, self.basins.prerelaxed, begun)
+            add_tried(self._campaign, self._problem, self.basins, tried)
+            add_begun(self._campaign, self._problem, self.basins, begun)
         if not found:
             return
         self.snapshot = Snapshot(self.snapshot.iteration, self.snapshot.known + tuple(found))

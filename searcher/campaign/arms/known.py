@@ -26,9 +26,9 @@ class KnownBasins:
 
     Attributes
     ----------
-    minima, paths, starts, prerelaxed : KnownSet
-        Path structures are named ``ID@STEP``; starts are those of relaxations in vain; prerelaxed those of relaxations
-        in the surrogate potential, wherever they led.
+    minima, paths, starts, begun : KnownSet
+        Path structures are named ``ID@STEP``; starts are those of relaxations in vain; begun those of relaxations in
+        the surrogate potential, wherever they led.
     lines : dict
         γ(Δμ_O) of the minima by id.
     """
@@ -36,18 +36,18 @@ class KnownBasins:
     minima: KnownSet = field(default_factory=KnownSet)
     paths: KnownSet = field(default_factory=KnownSet)
     starts: KnownSet = field(default_factory=KnownSet)
-    prerelaxed: KnownSet = field(default_factory=KnownSet)
+    begun: KnownSet = field(default_factory=KnownSet)
     lines: dict[str, Line] = field(default_factory=dict)
 
-    def nearest(self, queries: Sequence[LocalVectors], prerelaxed: bool = True) -> list[tuple[float, str | None]]:
+    def nearest(self, queries: Sequence[LocalVectors], begun: bool = True) -> list[tuple[float, str | None]]:
         """Smallest κ to any minimum, path structure or start, and its name, for the free atoms of each query.
 
         Parameters
         ----------
-        prerelaxed : bool
+        begun : bool
             Whether starts of relaxations in the surrogate count; not for what these relaxations led to.
         """
-        sets = (self.minima, self.paths, self.starts, *([self.prerelaxed] if prerelaxed else []))
+        sets = (self.minima, self.paths, self.starts, *([self.begun] if begun else []))
         found = zip(*(known.nearest(queries) for known in sets), strict=True)
         return [min(each, key=lambda one: one[0]) for each in found]
 
@@ -69,7 +69,7 @@ def describe_known(campaign: Campaign, problem: SurfaceProblem, snapshot: Snapsh
     basins = KnownBasins()
     add_known(campaign, problem, basins, snapshot.known, with_paths)
     if with_paths:
-        add_tried(campaign, problem, basins.starts, snapshot.tried)
+        add_tried(campaign, problem, basins, snapshot.tried)
     return basins
 
 
@@ -88,9 +88,16 @@ def add_known(
     basins.lines.update({k.id: k.line for k in found})
 
 
-def add_tried(campaign: Campaign, problem: SurfaceProblem, starts: KnownSet, tried: Sequence[Attempt]) -> None:
-    """Make known where relaxations began: what begins alike ends alike."""
-    _add(campaign, problem, [(one.id, one.start, starts) for one in tried])
+def add_tried(campaign: Campaign, problem: SurfaceProblem, basins: KnownBasins, tried: Sequence[Attempt]) -> None:
+    """Make known where relaxations in vain began: what begins alike ends alike."""
+    _add(campaign, problem, [(one.id, one.start, basins.starts) for one in tried])
+
+
+def add_begun(campaign: Campaign, problem: SurfaceProblem, basins: KnownBasins, begun: Sequence[Attempt]) -> None:
+    """Make known where relaxations in the surrogate began; many, and of this iteration alone: no vectors are kept."""
+    structures = {one.id: campaign.ledger.structure(one.start) for one in begun}
+    for name, described in campaign.fingerprints.of_free(structures, 0).items():
+        basins.begun.add(name, described, problem.excess_oxygen_per_area(structures[name]))
 
 
 def _add(campaign: Campaign, problem: SurfaceProblem, named: Sequence[tuple[str, str, KnownSet]]) -> None:

@@ -41,7 +41,7 @@ def assembled(problem: SurfaceProblem, proposal: Proposal) -> tuple[Atoms, str |
 
 
 def nearest_known(
-    known: KnownBasins, free: Mapping[str, LocalVectors], reach: float, prerelaxed: bool = True
+    known: KnownBasins, free: Mapping[str, LocalVectors], reach: float, begun: bool = True
 ) -> dict[str, Nearest]:
     """What is known beside each proposal, by its name.
 
@@ -51,8 +51,8 @@ def nearest_known(
         Of the proposals' free atoms.
     reach : float
         κ up to which a proposal lies in the basin of something known.
-    prerelaxed : bool
+    begun : bool
         Whether it counts what relaxations in the surrogate potential began with.
     """
-    found = zip(free, known.nearest(list(free.values()), prerelaxed), strict=True)
+    found = zip(free, known.nearest(list(free.values()), begun), strict=True)
     return {name: Nearest(kappa, nearest, kappa <= reach) for name, (kappa, nearest) in found}

@@ -103,7 +103,7 @@ def select(
         remaining = [c for c in remaining if c.id in free]
         excess = {c.id: problem.excess_oxygen_per_area(structures[c.id]) for c in remaining}
         if settings.known_basins:
-            nearest = nearest_known(known, free, settings.reach * kappa_min, prerelaxed=promised is None)
+            nearest = nearest_known(known, free, settings.reach * kappa_min, begun=promised is None)
             remaining = _outside_known_basins(remaining, free, excess, nearest, kappa_min, decided)
         if promised is not None:
             guesses = {c.id: promised[c.id] for c in remaining}

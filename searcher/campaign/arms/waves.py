@@ -21,6 +21,7 @@ from searcher.campaign.prerelaxation import waiting
 from searcher.campaign.prerelaxation.relaxing import Prerelaxed, prerelaxed, promises
 from searcher.campaign.problem import SurfaceProblem
 from searcher.campaign.storage.candidate import Candidate, Gate
+from searcher.campaign.storage.ledger import Ledger
 from searcher.config import ArmSection
 from searcher.scoring.newness import Newness
 
@@ -54,11 +55,13 @@ def wave(
     if _recorded(campaign, iteration, number) is None:
         first_arm = leading(campaign, plans)
         began, turns = time.monotonic(), {}
+        said = waiting.energies(campaign, iteration, number - 1)
         for arm in campaign.config.arms:
             if arm.name in sources:
                 known, source, plan = knowledge[arm.name], sources[arm.name], plans[arm.name]
                 first = surrogate if arm.feeds_training else None
-                turns[arm.name] = _turn(campaign, problem, known, arm, source, plan, first, int(arm.name == first_arm))
+                n_least = int(arm.name == first_arm)
+                turns[arm.name] = _turn(campaign, problem, known, arm, source, plan, first, said, n_least)
         with ledger.transaction():
             ledger.add_candidates([c for turn in turns.values() for c in turn.drawn])
             for candidate in (c for turn in turns.values() for c in turn.waited):
@@ -66,8 +69,19 @@ def wave(
             ledger.finish_stage(iteration, f"{WAVE}{number}", {arm: turn.chosen for arm, turn in turns.items()})
             if surrogate is not None:
                 found = {arm: turn.prerelaxed for arm, turn in turns.items()}
-                waiting.record(campaign, iteration, number, found, time.monotonic() - began)
+                wait = {name: energy for turn in turns.values() for name, energy in turn.energies.items()}
+                waiting.record(campaign, iteration, number, found, wait, time.monotonic() - began)
     return [ledger.candidate(name) for name in _recorded(campaign, iteration, number) or ()]
+
+
+def waves(ledger: Ledger) -> dict[str, int]:
+    """By id of everything that was relaxed, the number of its wave within its iteration."""
+    return {
+        name: int(stage.removeprefix(WAVE))
+        for _, stage, chosen in ledger.stages()
+        if stage.startswith(WAVE)
+        for name in _by_id(chosen)
+    }
 
 
 def outcomes_of_wave(campaign: Campaign, iteration: int, number: int) -> list[Outcome]:
@@ -111,6 +125,8 @@ class _Turn:
     drawn: list[Candidate] = field(default_factory=list)
     waited: list[Candidate] = field(default_factory=list)
     prerelaxed: Prerelaxed = field(default_factory=Prerelaxed)
+    energies: dict[str, float] = field(default_factory=dict)
+    """by id in eV, of those that wait from now on"""
 
     @property
     def chosen(self) -> dict[str, float | None]:
@@ -126,36 +142,50 @@ def _turn(
     source: Source,
     plan: ArmPlan,
     surrogate: PotentialSpec | None,
+    said: Mapping[str, float],
     n_least: int,
 ) -> _Turn:
-    """An arm's proposals for one wave, what is worth force calls selected; however little they promise, `n_least`."""
+    """An arm's proposals for one wave, what is worth force calls selected; however little they promise, `n_least`.
+
+    Parameters
+    ----------
+    said : mapping of str to float
+        By id in eV, the surrogate's energies of what waits.
+    """
     iteration = known.snapshot.iteration
     relaxed = campaign.ledger.candidates(iteration=iteration, arm=arm.name, reached=Gate.SELECTED)
     n_wanted = min(max(1, round(plan.share * campaign.config.budget.wave)), _affordable(campaign, relaxed, plan))
+    waited = waiting.of_arm(campaign, iteration, arm.name)
+    energies = {c.id: said[c.id] for c in waited}
     if not n_wanted:
-        return _Turn()
+        return _Turn(energies=energies)
     served = Counter(oxygen_count(campaign.ledger.structure(str(c.proposed))) for c in relaxed)
     if surrogate is None:
         newness = known.newness if arm.screening.newness else None
         return _Turn(_shortlisted(campaign, problem, known, arm, source, n_wanted, n_wanted, served, newness))
     screening = arm.screening.model_copy(update=AFTER_PRERELAXATION)
     margin = campaign.config.acceptance.margin_mev_per_A2 * MEV
-    waited = waiting.waiting(campaign, iteration, arm.name)
-    said = waiting.energies(campaign, iteration)
-    promised = promises(campaign, problem, waited, said, known.snapshot.lines)
-    drawn, found = [], Prerelaxed()
-    if n_hopeful(promised.values(), screening, margin) < n_wanted:
+
+    def chosen(candidates: list[Candidate], n_least: int) -> list[Candidate]:
+        return select(
+            campaign, problem, candidates, known.basins, n_wanted, screening,
+            campaign.config.acceptance.kappa_min, None, served, None, promised, n_least,
+        )  # fmt: skip
+
+    promised = promises(campaign, problem, waited, energies, known.snapshot.lines)
+    drawn, found, decided = [], Prerelaxed(), chosen(waited, 0)
+    hopeful = n_hopeful([promised[c.id] for c in decided if c.passed == Gate.SELECTED], screening, margin)
+    if hopeful < n_wanted:
         n_candidates = n_wanted * campaign.config.prerelaxation.candidates
         drawn = _shortlisted(campaign, problem, known, arm, source, n_wanted, n_candidates, served)
         awaited = [replace(c, passed=Gate.VALID) for c in drawn if c.passed == Gate.SELECTED]
         found = prerelaxed(campaign, problem, surrogate, awaited)
+        energies |= found.energies
         promised |= promises(campaign, problem, found.candidates, found.energies, known.snapshot.lines)
-    chosen = select(
-        campaign, problem, [*waited, *found.candidates], known.basins, n_wanted, screening,
-        campaign.config.acceptance.kappa_min, None, served, None, promised, n_least,
-    )  # fmt: skip
-    decided = {c.id: c for c in waiting.kept_waiting(campaign, chosen, promised, screening, margin)}
-    return _Turn([decided.get(c.id, c) for c in drawn], [decided[c.id] for c in waited], found)
+        decided = chosen([*waited, *found.candidates], n_least)
+    by_id = {c.id: c for c in waiting.kept_waiting(campaign, decided, promised, screening, margin)}
+    waits = {name: energies[name] for name, c in by_id.items() if c.passed == Gate.VALID and not c.finished}
+    return _Turn([by_id.get(c.id, c) for c in drawn], [by_id[c.id] for c in waited], found, waits)
 
 
 def _shortlisted(

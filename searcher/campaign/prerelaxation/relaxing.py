@@ -53,7 +53,7 @@ def prerelaxed(
     Raises
     ------
     EnvironmentProblem
-        If no relaxation in it comes to any end.
+        If as many as are relaxed for one place in a wave, or more, all come to no end.
     """
     section = campaign.config.prerelaxation
     structures = {c.id: campaign.ledger.structure(str(c.proposed)) for c in candidates}
@@ -83,7 +83,8 @@ def prerelaxed(
         energies[candidate.id] = float(result["energy"])
         with campaign.ledger.transaction():
             decided[candidate.id] = replace(candidate, proposed=campaign.ledger.put_structure(atoms))
-    if candidates and all(decided[c.id].verdict == Verdict.FAILED for c in candidates):
+    all_failed = all(decided[c.id].verdict == Verdict.FAILED for c in candidates)
+    if all_failed and len(candidates) >= section.candidates:
         raise EnvironmentProblem(
             f"none of {len(candidates)} relaxations in the surrogate potential ended "
             f"({decided[candidates[0].id].reason}); see `execution` for their time and memory"

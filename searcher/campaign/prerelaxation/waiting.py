@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from searcher.campaign.arms.ranking import Guess
 from searcher.campaign.arms.screening import NOT_SELECTED, oxygen_count
@@ -16,35 +15,46 @@ STAGE = "prerelaxed:"
 """Begins the names of the stages that tell what a wave's arms asked the surrogate, and what it said"""
 
 
-def record(campaign: Campaign, iteration: int, number: int, found: Mapping[str, Prerelaxed], seconds: float) -> None:
-    """Of a wave by arm what was asked; the caller holds the transaction."""
+def record(
+    campaign: Campaign,
+    iteration: int,
+    number: int,
+    found: Mapping[str, Prerelaxed],
+    energies: Mapping[str, float],
+    seconds: float,
+) -> None:
+    """Of a wave by arm what was asked, and by id in eV what the surrogate said of those that wait from now on.
+
+    The caller holds the transaction.
+    """
     campaign.ledger.finish_stage(
         iteration,
         f"{STAGE}{number}",
         {
             "evaluations": {arm: one.evaluations for arm, one in found.items()},
             "seconds": round(seconds, 1),
-            "energies": {name: energy for one in found.values() for name, energy in one.energies.items()},
+            "energies": dict(energies),
             "starts": {arm: one.starts for arm, one in found.items()},
         },
     )
 
 
-def waiting(campaign: Campaign, iteration: int, arm: str) -> list[Candidate]:
+def of_arm(campaign: Campaign, iteration: int, arm: str) -> list[Candidate]:
     """An arm's proposals that stand where the surrogate left them, and have had no place yet."""
-    valid = campaign.ledger.candidates(iteration=iteration, arm=arm, reached=Gate.VALID)
-    return [c for c in valid if c.passed == Gate.VALID and not c.finished]
+    open_ones = campaign.ledger.candidates(iteration=iteration, arm=arm, verdict=Verdict.OPEN, reached=Gate.VALID)
+    return [c for c in open_ones if c.passed == Gate.VALID]
 
 
-def energies(campaign: Campaign, iteration: int) -> dict[str, float]:
-    """By id in eV what the surrogate said in an iteration."""
-    return {name: energy for said in _recorded(campaign, iteration) for name, energy in said["energies"].items()}
+def energies(campaign: Campaign, iteration: int, number: int) -> dict[str, float]:
+    """By id in eV what the surrogate said of those that waited after a wave; empty before the first."""
+    said: dict[str, float] = (campaign.ledger.stage(iteration, f"{STAGE}{number}") or {}).get("energies", {})
+    return said
 
 
 def begun(campaign: Campaign, iteration: int, number: int) -> tuple[Attempt, ...]:
     """Where relaxations in the surrogate began in a wave: what begins alike ends alike."""
-    said = campaign.ledger.stage(iteration, f"{STAGE}{number}") or {"starts": {}}
-    return tuple(Attempt(name, arm, key) for arm, of_arm in said["starts"].items() for name, key in of_arm.items())
+    starts = (campaign.ledger.stage(iteration, f"{STAGE}{number}") or {}).get("starts", {})
+    return tuple(Attempt(name, arm, key) for arm, own in starts.items() for name, key in own.items())
 
 
 def kept_waiting(
@@ -70,11 +80,7 @@ def kept_waiting(
 
 
 def end_waiting(campaign: Campaign, iteration: int) -> None:
-    """Nothing waits beyond its iteration, as the next one has another surrogate; the caller holds the transaction."""
+    """Nothing waits beyond its iteration: the next one knows more. The caller holds the transaction."""
     for candidate in campaign.ledger.candidates(iteration=iteration, verdict=Verdict.OPEN, reached=Gate.VALID):
         if candidate.passed == Gate.VALID:
             campaign.ledger.update_candidate(replace(candidate, verdict=Verdict.REJECTED, reason=NOT_SELECTED))
-
-
-def _recorded(campaign: Campaign, iteration: int) -> list[dict[str, Any]]:
-    return [said for i, name, said in campaign.ledger.stages() if i == iteration and name.startswith(STAGE)]

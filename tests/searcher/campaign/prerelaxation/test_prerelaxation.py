@@ -3,31 +3,35 @@
 from contextlib import closing
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from searcher.campaign import stages
 from searcher.campaign.beginning.preparation import prepare
-from searcher.campaign.campaign import open_campaign
+from searcher.campaign.campaign import Campaign, open_campaign
 from searcher.campaign.loop import run_campaign
 from searcher.campaign.prerelaxation.fitting import STAGE
 from searcher.campaign.prerelaxation.relaxing import REASON
-from searcher.campaign.prerelaxation.waiting import begun
-from searcher.campaign.storage.candidate import Gate, Verdict
+from searcher.campaign.prerelaxation.waiting import begun, of_arm
+from searcher.campaign.problem import SurfaceProblem
+from searcher.campaign.relaxing import relax_candidates
+from searcher.campaign.storage.candidate import Candidate, Gate, Verdict
 from searcher.campaign.storage.ledger import Ledger
 from searcher.campaign.storage.verification import damage, digest
-from searcher.errors import EnvironmentProblem
+from searcher.errors import EnvironmentProblem, StoppedOnRequest
 from searcher.loading import load_config
 from searcher.scoring.known_set import KnownSet
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[4]
 ON = (
-    "prerelaxation={on: true, first_frames: 10, frames: 40, growth: 100, candidates: 2}",
+    "prerelaxation={on: true, first_frames: 10, frames: 40, growth: 100, candidates: 12}",
     "prerelaxation.sparse_oxygen=60",
     "prerelaxation.sparse_metal=20",
-    "arms=[{name: random, kind: random, share: 0.6, composition: uniform, screening: {oversampling: 30}}, "
+    "arms=[{name: random, kind: random, share: 0.6, composition: uniform, screening: {oversampling: 120}}, "
     "{name: control, kind: random, share: 0.4, composition: uniform, feeds_training: false, "
     "screening: {oversampling: 30, known_basins: false, surrogate: false}}]",
     "execution.executor=local",
@@ -99,6 +103,29 @@ def test_it_is_taken_up_where_it_was(finished: Path, tmp_path: Path) -> None:
     digests = []
     for folder in (first, finished):
         with closing(Ledger(folder / "campaign.db", read_only=True)) as ledger:
+            digests.append(digest(ledger))
+    assert digests[0] == digests[1]
+
+
+def test_it_is_taken_up_in_the_middle_of_an_iteration(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def relax_and_stop(campaign: Campaign, problem: SurfaceProblem, candidates: list[Candidate], *others: Any) -> None:
+        relax_candidates(campaign, problem, candidates, *others)
+        if candidates[0].iteration == 1 and of_arm(campaign, 1, "random"):
+            campaign.stop.set()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stages, "relax_candidates", relax_and_stop)
+        with pytest.raises(StoppedOnRequest):
+            run(tmp_path)
+    (folder,) = (path.parent for path in tmp_path.glob("*/campaign.db"))
+    with closing(Ledger(folder / "campaign.db", read_only=True)) as ledger:
+        assert [c for c in ledger.candidates(verdict=Verdict.OPEN) if c.passed == Gate.VALID]
+    run(tmp_path)
+    digests = []
+    for one in (folder, finished):
+        with closing(Ledger(one / "campaign.db", read_only=True)) as ledger:
             digests.append(digest(ledger))
     assert digests[0] == digests[1]
 
