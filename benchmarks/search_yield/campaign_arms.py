@@ -45,6 +45,7 @@ def run_campaign_arm(
             run_campaign(campaign, Console(stderr=True), stop_at_budget)
         except BudgetSpent:
             relaxations, training = _relaxations(campaign.ledger), _training_seconds(campaign.ledger)
+            began = campaign.ledger.fact("provenance", {})
             details = {
                 "funnels": {name: campaign.ledger.funnel(name) for name in campaign.ledger.arms()},
                 "surrogate_calls": _surrogate_calls(campaign.ledger),
@@ -62,6 +63,7 @@ def run_campaign_arm(
         training_s=training,
         relaxations=relaxations,
         details=details,
+        commit=began.get("git", ""),
     )
 
 

@@ -58,7 +58,7 @@ class ArmRun:
     wall_s, training_s : float
         Seconds of the whole search and of the training of networks or surrogates within it.
     commit : str
-        Of this program, where it runs from a clone; empty in runs of before it was kept.
+        Of this program when the search began, where it runs from a clone; empty in runs of before it was kept.
     details : dict
         What else the arm tells of itself.
     """
@@ -89,7 +89,7 @@ def write_run(path: Path, run: ArmRun) -> None:
     content = asdict(run) | {
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         "versions": {name: version(name) for name in PACKAGES},
-        "commit": provenance().get("git", ""),
+        "commit": run.commit or provenance().get("git", ""),
         "date": time.strftime("%Y-%m-%d"),
     }
     for row in content["relaxations"]:
