@@ -266,7 +266,7 @@ class CountingCalculator(Calculator):
         self.inner.reset()
         wanted = ["energy", "forces", *(["stress"] if "stress" in properties else [])]
         assert self.atoms is not None  # set by the base class just above
-        self.inner.calculate(self.atoms, wanted, list(all_changes))
+        self.inner.calculate(self.atoms.copy(), wanted, list(all_changes))
         self.results = {name: self.inner.results[name] for name in wanted}
         self.results["free_energy"] = self.results["energy"]
 

@@ -95,7 +95,7 @@ def force_calls(ledger: Ledger) -> int:
 
 def _relaxations(ledger: Ledger) -> list[Relaxation]:
     calls, found = 0, []
-    for candidate in _in_order([c for c in ledger.candidates() if c.force_calls], waves(ledger)):
+    for candidate in in_order([c for c in ledger.candidates() if c.force_calls], waves(ledger)):
         calls += candidate.force_calls
         numbers: list[int] = []
         positions: list[list[float]] = []
@@ -107,12 +107,12 @@ def _relaxations(ledger: Ledger) -> list[Relaxation]:
     return found
 
 
-def _in_order(candidates: list[Candidate], waves: Mapping[str, int]) -> list[Candidate]:
+def in_order(candidates: list[Candidate], wave_of: Mapping[str, int]) -> list[Candidate]:
     """By iteration and wave; within one, arms take turns in proportion to how much each relaxes."""
     sizes: dict[tuple[int, int, str], int] = {}
     groups, places = {}, {}
     for candidate in sorted(candidates, key=lambda c: c.id):
-        group = groups[candidate.id] = (candidate.iteration, waves.get(candidate.id, 0), candidate.arm)
+        group = groups[candidate.id] = (candidate.iteration, wave_of.get(candidate.id, 0), candidate.arm)
         places[candidate.id] = sizes.get(group, 0)
         sizes[group] = places[candidate.id] + 1
     return sorted(candidates, key=lambda c: (*groups[c.id][:2], (places[c.id] + 0.5) / sizes[groups[c.id]], c.arm))

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.search_yield.campaign_arms import in_order
 from benchmarks.search_yield.cells import CELLS, TINY, campaign_settings, merged
 from benchmarks.search_yield.measures import (
     advantage,
@@ -19,6 +20,7 @@ from benchmarks.search_yield.measures import (
 from benchmarks.search_yield.pool import Pool, Search, Termination
 from benchmarks.search_yield.records import ArmRun, Relaxation, in_turns, read_run, read_runs, record_path, write_run
 from benchmarks.search_yield.variants import VARIANTS, variant
+from searcher.campaign.storage.candidate import Candidate
 from searcher.config import CampaignConfig
 from searcher.scoring.thermodynamics import Envelope, Line
 
@@ -130,3 +132,10 @@ def test_every_variant_is_a_configuration_of_every_cell(name, cell, tmp_path):
     config = CampaignConfig.model_validate(settings)
     assert sum(arm.share for arm in config.arms) == pytest.approx(1.0)
     assert config.surface.terminations == ("stoichiometric",) and config.network.warm_start is None
+
+
+def test_what_was_relaxed_in_a_later_wave_comes_later_whenever_it_was_drawn() -> None:
+    drawn = [Candidate(f"001-{arm}-{i:05d}", 1, arm, i, 0) for arm in ("gan", "moves") for i in range(2)]
+    wave_of = dict(zip((c.id for c in drawn), (2, 0, 0, 1), strict=True))
+    assert [wave_of[c.id] for c in in_order(drawn, wave_of)] == [0, 0, 1, 2]
+    assert [c.arm for c in in_order(drawn, {})] == ["gan", "moves", "gan", "moves"]
